@@ -1,0 +1,88 @@
+"""The command line: `python -m export CHECKPOINT` writes a Triton model repository."""
+
+import errno
+import signal
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from diffusers.utils import logging as diffusers_logging
+from huggingface_hub.utils import logging as hub_logging
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from transformers.utils import logging as transformers_logging
+
+from export.checkpoint import read_checkpoint
+from export.config import Runtime
+from export.errors import ExportError
+from export.repository import write_repository
+from export.sizes import choose_sizes
+
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def export(
+    checkpoint: Annotated[
+        str, typer.Argument(metavar="CHECKPOINT", help="A folder in diffusers' layout, or a Hugging Face hub name.")
+    ],
+    repository: Annotated[
+        Path, typer.Option(metavar="DIR", help="The Triton model repository to write into.")
+    ] = Path("model_repository"),
+    runtime: Annotated[Runtime, typer.Option(help="What runs the graphs inside Triton.")] = Runtime.PYTHON,
+    height: Annotated[
+        str | None, typer.Option(metavar="N|MIN:MAX", help="Pixels. Default: what the checkpoint was trained at.")
+    ] = None,
+    width: Annotated[
+        str | None, typer.Option(metavar="N|MIN:MAX", help="Pixels. Default: what the checkpoint was trained at.")
+    ] = None,
+) -> None:
+    """Export a Stable Diffusion 1.x or 2.x checkpoint as a Triton model repository."""
+    # A polite kill then tidies up like Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    transformers_logging.disable_progress_bar()
+    for library in (transformers_logging, diffusers_logging, hub_logging):
+        library.set_verbosity_error()
+    console = Console(stderr=True)
+    columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
+    start = time.monotonic()
+    try:
+        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+            task = progress.add_task("reading the checkpoint", total=None)
+            found = read_checkpoint(checkpoint)
+            sizes = choose_sizes(found, height, width)
+            write_repository(
+                found, sizes, repository, runtime, lambda text: progress.update(task, description=text)
+            )
+    except ExportError as error:
+        _fail(str(error), 2)
+    except OSError as error:
+        _fail(_describe(error, repository), 2)
+    except KeyboardInterrupt:
+        _fail(f"interrupted: {repository} is as it was", 130)
+    typer.echo(
+        f"{repository}: {found.name} at {sizes.height_range}x{sizes.width_range} pixels for the {runtime} runtime,"
+        f" all gates passed, {time.monotonic() - start:.0f} s"
+    )
+
+
+def _describe(error: OSError, repository: Path) -> str:
+    if error.errno in NO_SPACE:
+        return (
+            f"no space left to build {repository} ({error.strerror}): free about twice the checkpoint's size in FP32"
+            " there, or choose another --repository; nothing was changed"
+        )
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{error.strerror or error}: nothing was changed in {repository}"
+
+
+def _fail(message: str, code: int) -> None:
+    typer.echo(f"error: {message}", err=True)
+    raise typer.Exit(code)
+
+
+if __name__ == "__main__":
+    app()

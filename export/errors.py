@@ -1,0 +1,30 @@
+"""What can go wrong in an export for reasons outside of this program: each error is one line that says how to fix it.
+
+ExportError
+├── CheckpointError   the checkpoint cannot be read, or is not of a supported kind
+├── RequestError      the sizes asked for do not fit the checkpoint
+└── GateError         a graph's outputs differ from PyTorch's
+"""
+
+import textwrap
+
+
+class ExportError(Exception):
+    """An expected failure. The message is one line for the user."""
+
+
+class CheckpointError(ExportError):
+    """The checkpoint cannot be read, or is not of a supported kind."""
+
+
+class RequestError(ExportError):
+    """What was asked for does not fit the checkpoint."""
+
+
+class GateError(ExportError):
+    """A graph's outputs differ from PyTorch's by more than is allowed."""
+
+
+def quote(error: BaseException) -> str:
+    """The beginning of a library's error as one line, for our own line to quote."""
+    return f"{type(error).__name__}: {textwrap.shorten(str(error), 200, placeholder=' ...')}"

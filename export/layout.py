@@ -1,0 +1,96 @@
+"""Finds a checkpoint's folder and checks that it holds the parts of a Stable Diffusion 1.x/2.x pipeline."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import hf_hub_download
+
+from export.errors import CheckpointError, quote
+
+PIPELINES = ("StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline")
+# Components by name, each with the classes it may have.
+COMPONENTS = {
+    "tokenizer": ("CLIPTokenizer", "CLIPTokenizerFast"),
+    "text_encoder": ("CLIPTextModel",),
+    "unet": ("UNet2DConditionModel",),
+    "vae": ("AutoencoderKL",),
+    "scheduler": None,  # judged by its settings
+}
+SUPPORTED = "supported are Stable Diffusion 1.x and 2.x text-to-image checkpoints in diffusers' layout"
+HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+def find_folder(checkpoint: str) -> Path:
+    """The folder that `checkpoint` names: a local folder, or a name on the Hugging Face hub to download."""
+    folder = Path(checkpoint)
+    if folder.is_dir():
+        check_model_index(folder, read_json(folder / "model_index.json"))
+        return folder
+    if folder.exists():
+        raise CheckpointError(
+            f"{checkpoint} is a file, and a checkpoint is a folder in diffusers' layout: convert a single-file checkpoint"
+            " with StableDiffusionPipeline.from_single_file(...).save_pretrained(FOLDER)"
+        )
+    if not HUB_NAME.fullmatch(checkpoint):
+        raise CheckpointError(f"{checkpoint}: no such folder: name a checkpoint's folder, or a hub name like owner/name")
+    return _download(checkpoint)
+
+
+def _download(name: str) -> Path:
+    # Imported here because it brings every pipeline with it, which takes seconds that a local folder need not wait.
+    from diffusers import DiffusionPipeline
+
+    try:
+        # The small index first: no gigabytes for a checkpoint that cannot be used.
+        check_model_index(Path(name), read_json(Path(hf_hub_download(name, "model_index.json"))))
+        return Path(DiffusionPipeline.download(name, safety_checker=None, feature_extractor=None, image_encoder=None))
+    except CheckpointError:
+        raise
+    except Exception as error:  # the hub client raises errors of a dozen unrelated classes
+        raise CheckpointError(
+            f"{name} is no folder here and could not be downloaded from the hub ({quote(error)}):"
+            " check the name and the network, or name a local folder"
+        ) from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in the JSON file at `path`, which a checkpoint must have."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CheckpointError(f"{path.parent} has no {path.name}: {SUPPORTED}") from None
+    except (ValueError, OSError) as error:
+        raise CheckpointError(f"{path} cannot be read ({quote(error)}): get the file again") from error
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{path} holds no JSON object: get the file again")
+    return value
+
+
+def check_model_index(folder: Path, index: dict[str, Any]) -> None:
+    """Refuse pipelines that only look like Stable Diffusion 1.x/2.x, and name what is missing."""
+    pipeline = index.get("_class_name")
+    if pipeline not in PIPELINES:
+        raise CheckpointError(f"{folder} is a {pipeline}: {SUPPORTED}, that is {' or '.join(PIPELINES)}")
+    for extra in ("transformer", "text_encoder_2", "tokenizer_2"):
+        if _class_name(index, extra):
+            raise CheckpointError(f"{folder} has a {extra} ({_class_name(index, extra)}): {SUPPORTED}, which have none")
+    for component, allowed in COMPONENTS.items():
+        found = _class_name(index, component)
+        if not found:
+            raise CheckpointError(f"{folder}: model_index.json names no {component}: get the complete checkpoint")
+        if allowed and found not in allowed:
+            raise CheckpointError(f"{folder}: the {component} is a {found}: it must be a {' or '.join(allowed)}")
+
+
+def check_components(folder: Path) -> None:
+    """Name the first component whose folder is not there."""
+    for component in COMPONENTS:
+        if not (folder / component).is_dir():
+            raise CheckpointError(f"{folder} has no folder {component}/: get the complete checkpoint")
+
+
+def _class_name(index: dict[str, Any], component: str) -> str | None:
+    entry = index.get(component)
+    return entry[1] if isinstance(entry, list) and len(entry) == 2 else None

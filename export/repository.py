@@ -1,0 +1,89 @@
+"""Writes a Triton model repository: the three engines of a checkpoint and what `diffusion` must know of it."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from export.checkpoint import Checkpoint
+from export.config import Runtime, config_pbtxt
+from export.description import describe
+from export.gate import check_graph
+from export.graphs import axes, write_graph
+from export.modules import TextEncoder, UNet, VaeDecoder
+from export.specification import Model, Sizes, engines
+from export.staging import install, staging_folder
+from export.tokenizer import standalone_tokenizer
+
+HAND_WRITTEN = Path(__file__).resolve().parents[1] / "model_repository"
+HAND_WRITTEN_MODELS = ("diffusion", "text_to_image")
+# The UNet comes last: what is wrong with the others shows before its long export.
+ENGINES = ("text_encoder", "vae_decoder", "unet")
+FACTS = ("diffusion/1/tokenizer.json", "diffusion/1/checkpoint.json")
+
+PYTHON_MODEL = Path(__file__).parent / "runtimes" / "python" / "model.py"
+
+
+def write_repository(
+    checkpoint: Checkpoint, sizes: Sizes, repository: Path, runtime: Runtime, report: Callable[[str], None]
+) -> None:
+    """Export `checkpoint` into `repository`; it changes only once every graph has passed its gate.
+
+    In the project's own repository the hand-written models stay where they are; any other gets copies of them.
+    `report` is told in a few words what is being done.
+    """
+    with staging_folder(repository) as folder:
+        staging = Path(folder)
+        if repository.resolve() == HAND_WRITTEN:
+            entries = (*ENGINES, *FACTS)
+        else:
+            entries = (*ENGINES, *HAND_WRITTEN_MODELS)
+            _copy_hand_written(staging)
+        _write_facts(checkpoint, sizes, staging)
+        for name in ENGINES:
+            _write_engine(checkpoint, engines(sizes)[name], staging / name, runtime, report)
+        report("moving the models into place")
+        install(staging, repository, entries)
+
+
+def _copy_hand_written(staging: Path) -> None:
+    for name in HAND_WRITTEN_MODELS:
+        skipped = shutil.ignore_patterns("__pycache__", *(Path(fact).name for fact in FACTS))
+        shutil.copytree(HAND_WRITTEN / name, staging / name, ignore=skipped)
+
+
+def _write_facts(checkpoint: Checkpoint, sizes: Sizes, staging: Path) -> None:
+    tokenizer, description = (staging / fact for fact in FACTS)
+    tokenizer.parent.mkdir(parents=True, exist_ok=True)
+    tokenizer.write_text(standalone_tokenizer(checkpoint.load_tokenizer()).to_str(), encoding="utf-8")
+    description.write_text(json.dumps(describe(checkpoint, sizes), indent=2) + "\n", encoding="utf-8")
+
+
+def _write_engine(
+    checkpoint: Checkpoint, model: Model, folder: Path, runtime: Runtime, report: Callable[[str], None]
+) -> None:
+    version = folder / "1"
+    version.mkdir(parents=True)
+    (folder / "config.pbtxt").write_text(config_pbtxt(model, runtime), encoding="utf-8")
+    if runtime is Runtime.PYTHON:
+        shutil.copy(PYTHON_MODEL, version)
+    report(f"{model.name}: reading the weights")
+    module = _module(checkpoint, model)
+    report(f"{model.name}: exporting the graph")
+    graph = write_graph(model, module, version)
+    report(f"{model.name}: comparing ONNX Runtime with PyTorch")
+    below = {"input_ids": checkpoint.text_encoder.vocab_size, "timestep": checkpoint.schedule["num_train_timesteps"]}
+    check_graph(model, graph, module, below)
+
+
+def _module(checkpoint: Checkpoint, model: Model) -> torch.nn.Module:
+    """The reference for `model`. Only the one in work is held in memory."""
+    match model.name:
+        case "text_encoder":
+            return TextEncoder(checkpoint.load_text_encoder()).eval()
+        case "vae_decoder":
+            return VaeDecoder(checkpoint.load_vae()).eval()
+        case _:
+            return UNet(checkpoint.load_unet(), dynamic_size=bool(axes(model))).eval()

@@ -1,0 +1,113 @@
+"""Triton's side of `diffusion`: unpack, enqueue, respond. No maths."""
+
+import json
+import os
+from pathlib import Path
+
+import engines
+import numpy as np
+import triton_python_backend_utils as pb_utils
+from checkpoint import Checkpoint
+from metrics import TritonMetrics
+from pipeline import Pipeline
+from request import InvalidRequest, parse_request
+from scheduler import ShuttingDown
+from text import PromptEncoder
+
+FINAL = pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
+DRAIN_FILE = os.environ.get("TRITON_DIFFUSION_DRAIN_FILE", "")
+"""While this file exists, new requests are refused: the launcher makes it before it stops the server."""
+
+
+class TritonPythonModel:
+    """The decoupled model: many responses a request, many requests in the loop."""
+
+    def initialize(self, args: dict[str, str]) -> None:
+        folder = Path(args["model_repository"]) / args["model_version"]
+        parameters = json.loads(args["model_config"])["parameters"]
+        self._checkpoint = Checkpoint.from_file(folder / "checkpoint.json")
+        self._checkpoint.noise_schedule  # noqa: B018 - a broken schedule is to fail now, not with the first request
+        self._pipeline = Pipeline(
+            self._checkpoint,
+            PromptEncoder(folder / "tokenizer.json", engines.text_encoder, pb_utils.Logger.log_warn),
+            engines.unet,
+            engines.vae_decoder,
+            int(parameters["max_active_samples"]["string_value"]),
+            TritonMetrics(),
+        )
+        self._by_token: dict[str, TritonResponder] = {}
+
+    def execute(self, requests: list) -> None:
+        for request in requests:
+            parameters = json.loads(request.parameters() or "{}")
+            responder = TritonResponder(request.get_response_sender())
+            if "cancel" in parameters:
+                self._cancel(parameters["cancel"])
+                responder.nothing()
+            elif DRAIN_FILE and os.path.exists(DRAIN_FILE):
+                responder.error(ShuttingDown())
+            else:
+                self._accept(request, parameters.get("token"), responder)
+
+    def finalize(self) -> None:
+        self._pipeline.close()
+
+    def _accept(self, request, token: str | None, responder: "TritonResponder") -> None:
+        tensors = {tensor.name(): tensor.as_numpy() for tensor in request.inputs()}
+        try:
+            parsed = parse_request(tensors, self._checkpoint)
+        except InvalidRequest as error:
+            responder.error(error)
+            return
+        if token:
+            self._by_token[token] = responder
+            responder.on_last = lambda: self._by_token.pop(token)
+        self._pipeline.submit(parsed, responder)
+
+    def _cancel(self, token: str) -> None:
+        """Drop the request that `text_to_image` sent with `token`: BLS has no cancellation of its own."""
+        responder = self._by_token.get(token)
+        if responder is not None:
+            responder.cancelled = True
+
+
+class TritonResponder:
+    """Sends the responses to one request."""
+
+    def __init__(self, sender) -> None:
+        self._sender = sender
+        self.cancelled = False
+        self.on_last = lambda: None
+
+    def progress(self, step: int, num_steps: int, seeds: np.ndarray, preview: np.ndarray | None) -> None:
+        self.cancelled = self.cancelled or self._sender.is_cancelled()
+        if not self.cancelled:
+            extra = {} if preview is None else {"preview": preview}
+            self._sender.send(_response(step, num_steps, seeds, extra))
+
+    def image(self, image: np.ndarray, num_steps: int, seeds: np.ndarray) -> None:
+        self._last(_response(num_steps, num_steps, seeds, {"image": image}))
+
+    def error(self, reason: Exception) -> None:
+        self._last(pb_utils.InferenceResponse(error=pb_utils.TritonError(str(reason), _code(reason))))
+
+    def nothing(self) -> None:
+        self.on_last()
+        self._sender.send(flags=FINAL)
+
+    def _last(self, response) -> None:
+        self.on_last()
+        self._sender.send(response, flags=FINAL)
+
+
+def _response(step: int, num_steps: int, seeds: np.ndarray, extra: dict[str, np.ndarray]):
+    tensors = {"step": np.array([step], np.int32), "num_steps": np.array([num_steps], np.int32), "seed": seeds, **extra}
+    return pb_utils.InferenceResponse([pb_utils.Tensor(name, array) for name, array in tensors.items()])
+
+
+def _code(reason: Exception) -> int:
+    if isinstance(reason, InvalidRequest):
+        return pb_utils.TritonError.INVALID_ARG
+    if isinstance(reason, ShuttingDown):
+        return pb_utils.TritonError.UNAVAILABLE
+    return pb_utils.TritonError.INTERNAL

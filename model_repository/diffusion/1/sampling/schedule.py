@@ -1,0 +1,145 @@
+"""The noise schedule a checkpoint was trained with, and the grid of noise levels one request visits.
+
+`alpha_bar` is the only stored schedule: `alpha = sqrt(alpha_bar)` scales the signal, `sigma = sqrt(1 - alpha_bar)` the
+noise (variance preserving). A Karras sigma is `sigma / alpha` and is always called `sigma_karras`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+BETA_SCHEDULES = ("linear", "scaled_linear", "squaredcos_cap_v2")
+PREDICTION_TYPES = ("epsilon", "v_prediction")
+SPACINGS = ("leading", "trailing", "linspace", "karras")
+
+KARRAS_RHO = 7.0
+MAX_BETA = 0.999
+# Zero terminal SNR means an infinite sigma_karras, from which no Karras grid can start. diffusers stands in the
+# smallest subnormal of FP16 for alpha_bar = 0 (sigma_karras 4096); we do the same, so that our pictures equal its.
+KARRAS_MIN_ALPHA_BAR = 2.0**-24
+
+
+def alpha_bar_from_betas(
+    num_train_timesteps: int,
+    beta_start: float,
+    beta_end: float,
+    beta_schedule: str,
+    rescale_betas_zero_snr: bool = False,
+    trained_betas: Sequence[float] | None = None,
+) -> np.ndarray:
+    """alpha_bar (T,) float64 from the fields of a diffusers scheduler config; `trained_betas` replace the formula."""
+    if trained_betas is not None:
+        betas = np.asarray(trained_betas, np.float64)
+    elif beta_schedule == "linear":  # arXiv 2006.11239 sec. 4
+        betas = np.linspace(beta_start, beta_end, num_train_timesteps)
+    elif beta_schedule == "scaled_linear":  # arXiv 2112.10752, as in its code: linear in sqrt(beta)
+        betas = np.linspace(beta_start**0.5, beta_end**0.5, num_train_timesteps) ** 2
+    elif beta_schedule == "squaredcos_cap_v2":  # arXiv 2102.09672 eq. 17
+        time = np.arange(num_train_timesteps + 1) / num_train_timesteps
+        signal = np.cos((time + 0.008) / 1.008 * np.pi / 2) ** 2
+        betas = np.minimum(1 - signal[1:] / signal[:-1], MAX_BETA)
+    else:
+        raise ValueError(f"beta_schedule is {beta_schedule!r}: use one of {', '.join(BETA_SCHEDULES)}")
+    alpha_bar = np.cumprod(1 - betas)
+    return _zero_terminal_snr(alpha_bar) if rescale_betas_zero_snr else alpha_bar
+
+
+def _zero_terminal_snr(alpha_bar: np.ndarray) -> np.ndarray:
+    """Shift and scale alpha so that the first level stays and the last is pure noise, arXiv 2305.08891 alg. 1."""
+    alpha = np.sqrt(alpha_bar)
+    return ((alpha - alpha[-1]) * alpha[0] / (alpha[0] - alpha[-1])) ** 2
+
+
+@dataclass(frozen=True, eq=False)
+class Schedule:
+    """What sampling must know of a checkpoint."""
+
+    alpha_bar: np.ndarray  # (T,) float64, falling with the training timestep; 0 at the end: zero terminal SNR
+    prediction_type: str = "epsilon"
+    steps_offset: int = 0  # added to `leading` timesteps; Stable Diffusion uses 1
+
+    def __post_init__(self) -> None:
+        levels = np.concatenate([[1.0], self.alpha_bar])
+        if not (np.all(np.diff(levels) < 0) and levels[-1] >= 0):
+            raise ValueError("alpha_bar must fall strictly, from below 1 to 0 or above: check the checkpoint's betas")
+        if self.prediction_type not in PREDICTION_TYPES:
+            raise ValueError(f"prediction_type is {self.prediction_type!r}: use one of {', '.join(PREDICTION_TYPES)}")
+        if self.steps_offset < 0:
+            raise ValueError(f"steps_offset is {self.steps_offset}: use 0 or more")
+        if self.prediction_type == "epsilon" and levels[-1] == 0:
+            raise ValueError(
+                "prediction_type is 'epsilon' with zero terminal SNR, where the noise says nothing about the image: "
+                "use a checkpoint with prediction_type 'v_prediction', or set rescale_betas_zero_snr to false"
+            )
+
+    @property
+    def num_train_timesteps(self) -> int:
+        return len(self.alpha_bar)
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """The noise levels of one request, from noisy to clean: N steps lead over N + 1 nodes, the last without noise."""
+
+    timesteps: np.ndarray  # (N,) float32, what the UNet is told at each node but the last
+    alpha_bar: np.ndarray  # (N + 1,) float64, rising to exactly 1
+
+    @property
+    def alpha(self) -> np.ndarray:
+        return np.sqrt(self.alpha_bar)
+
+    @property
+    def sigma(self) -> np.ndarray:
+        return np.sqrt(1 - self.alpha_bar)
+
+    @property
+    def lambda_(self) -> np.ndarray:
+        """ln(alpha / sigma): +inf at the last node, -inf at a first one with zero terminal SNR."""
+        with np.errstate(divide="ignore"):
+            return np.log(self.alpha) - np.log(self.sigma)
+
+
+def make_grid(schedule: Schedule, num_inference_steps: int, timestep_spacing: str, *, skip_zero: bool) -> Grid:
+    """The grid of N steps. `skip_zero` is DPM++'s custom: lay N + 1 points, drop the one at timestep 0."""
+    if timestep_spacing not in SPACINGS:
+        raise ValueError(f"timestep_spacing is {timestep_spacing!r}: use one of {', '.join(SPACINGS)}")
+    if not 1 <= num_inference_steps <= schedule.num_train_timesteps:
+        raise ValueError(
+            f"num_inference_steps is {num_inference_steps}, but the checkpoint was trained with "
+            f"{schedule.num_train_timesteps} timesteps: use 1 to {schedule.num_train_timesteps}"
+        )
+    if timestep_spacing == "karras":
+        return _karras_grid(schedule, num_inference_steps)
+    timesteps = _spaced_timesteps(schedule, num_inference_steps, timestep_spacing, skip_zero)
+    return Grid(timesteps.astype(np.float32), np.append(schedule.alpha_bar[timesteps], 1.0))
+
+
+def _spaced_timesteps(schedule: Schedule, steps: int, timestep_spacing: str, skip_zero: bool) -> np.ndarray:
+    """(N,) int64, strictly falling within 0..T-1; arXiv 2305.08891 table 2, rounded as diffusers rounds."""
+    total = schedule.num_train_timesteps
+    points = steps + skip_zero
+    timesteps: np.ndarray
+    if steps == total:  # every timestep once: N + 1 points would repeat some
+        timesteps = np.arange(total)[::-1]
+    elif timestep_spacing == "linspace":
+        timesteps = np.linspace(0, total - 1, points).round()[::-1][:steps]
+    elif timestep_spacing == "leading":
+        timesteps = np.arange(points)[::-1][:steps] * (total // points)
+        timesteps = timesteps + min(schedule.steps_offset, total - 1 - timesteps[0])  # never past T - 1
+    else:
+        # The cut takes off the timestep -1 that rounding inside arange adds for some N (61, 103, ...).
+        timesteps = np.arange(total, 0, -total / steps)[:steps].round() - 1
+    return timesteps.astype(np.int64)
+
+
+def _karras_grid(schedule: Schedule, steps: int) -> Grid:
+    """Levels of arXiv 2206.00364 eq. 5 between the schedule's ends: the levels exact, the timesteps the nearest."""
+    alpha_bar = schedule.alpha_bar
+    if alpha_bar[-1] == 0:
+        alpha_bar = np.maximum(alpha_bar, KARRAS_MIN_ALPHA_BAR)
+    trained = np.sqrt(1 / alpha_bar - 1)  # (T,) sigma_karras of every training timestep, rising
+    low, high = trained[[0, -1]] ** (1 / KARRAS_RHO)
+    sigma_karras = np.linspace(high, low, steps) ** KARRAS_RHO
+    timesteps = np.interp(np.log(sigma_karras), np.log(trained), np.arange(len(trained))).round()
+    return Grid(timesteps.astype(np.float32), np.append(1 / (1 + sigma_karras**2), 1.0))

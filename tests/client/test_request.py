@@ -1,0 +1,134 @@
+"""Arguments become tensors: the same ones in both protocols' requests."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from triton_diffusion import InvalidRequest
+from triton_diffusion._grpc import request as grpc_request
+from triton_diffusion._http import request_body as http_request
+from triton_diffusion._request import DATATYPES, checked, tensors
+
+VALUES = {
+    "prompt": "a red circle, 圆 é",
+    "negative_prompt": "",
+    "num_images": 2,
+    "height": 128,
+    "width": 256,
+    "num_inference_steps": 20,
+    "guidance_scale": 7.5,
+    "sampler": "ddim",
+    "timestep_spacing": "karras",
+    "eta": 0.25,
+    "seed": 2**63 - 1,
+    "preview_interval": 5,
+}
+
+
+def wire_bytes(name: str) -> bytes:
+    """What the field's value looks like on the wire, by the specification of Triton's binary tensors."""
+    value = VALUES[name]
+    if isinstance(value, str):
+        return len(value.encode()).to_bytes(4, "little") + value.encode()
+    if isinstance(value, float):
+        return np.float32(value).tobytes()
+    return value.to_bytes(8 if name == "seed" else 4, "little")
+
+
+def http_inputs(body: bytes, header_length: int) -> dict[str, tuple[str, list[int], bytes]]:
+    header, rest, inputs = json.loads(body[:header_length]), body[header_length:], {}
+    for tensor in header["inputs"]:
+        size = tensor["parameters"]["binary_data_size"]
+        inputs[tensor["name"]] = tensor["datatype"], tensor["shape"], rest[:size]
+        rest = rest[size:]
+    assert header["parameters"]["binary_data_output"] is True
+    assert rest == b""
+    return inputs
+
+
+def test_the_values_cover_every_field():
+    assert list(VALUES) == list(DATATYPES)
+
+
+@pytest.mark.parametrize("name", DATATYPES)
+def test_grpc(name):
+    message = grpc_request("diffusion", tensors(checked({name: VALUES[name]})))
+    (tensor,) = message.inputs
+    assert message.model_name == "diffusion"
+    assert (tensor.name, tensor.datatype, tensor.shape) == (name, DATATYPES[name], [1])
+    assert message.raw_input_contents == [wire_bytes(name)]
+
+
+@pytest.mark.parametrize("name", DATATYPES)
+def test_http(name):
+    inputs = http_inputs(*http_request(tensors(checked({name: VALUES[name]}))))
+    assert inputs == {name: (DATATYPES[name], [1], wire_bytes(name))}
+
+
+def test_all_fields_at_once():
+    everything = tensors(checked(VALUES))
+    message, inputs = grpc_request("diffusion", everything), http_inputs(*http_request(everything))
+    assert [tensor.name for tensor in message.inputs] == list(inputs) == list(VALUES)
+    assert message.raw_input_contents == [content for _, _, content in inputs.values()]
+
+
+def test_only_what_was_given_is_sent():
+    assert checked({"prompt": "a", "seed": 0, "eta": 0.0, "negative_prompt": "", "height": None}) == {
+        "prompt": "a",
+        "seed": 0,
+        "eta": 0.0,
+        "negative_prompt": "",
+    }
+
+
+def test_numpy_scalars_become_plain_values():
+    fields = checked({"seed": np.int64(7), "guidance_scale": np.float32(7.5), "eta": 1})
+    assert {name: type(value) for name, value in fields.items()} == {"seed": int, "guidance_scale": float, "eta": float}
+
+
+@given(st.sampled_from([name for name in DATATYPES if DATATYPES[name].startswith("INT")]), st.integers())
+def test_integers_are_sent_exactly_or_refused(name, value):
+    limit = 2 ** (63 if DATATYPES[name] == "INT64" else 31)
+    if -limit <= value < limit:
+        assert int(tensors(checked({name: value}))[0].array[0]) == value
+    else:
+        with pytest.raises(InvalidRequest, match=f"{name} is {value}; it must fit") as refused:
+            checked({name: value})
+        assert refused.value.field == name
+
+
+@given(st.text(st.characters(codec="utf-8")))
+def test_text_is_sent_as_utf8(value):
+    assert tensors(checked({"prompt": value}))[0].array[0] == value.encode()
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -1.0, 1e9])
+def test_ranges_are_left_to_the_server(value):
+    np.testing.assert_array_equal(tensors(checked({"guidance_scale": value}))[0].array, np.float32([value]))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("prompt", b"a"),
+        ("prompt", ["a"]),
+        ("prompt", "\udcff"),
+        ("sampler", 1),
+        ("num_images", "2"),
+        ("num_images", 2.0),
+        ("num_images", True),
+        ("seed", 2**63),
+        ("guidance_scale", "7"),
+        ("guidance_scale", False),
+        ("guidance_scale", 1j),
+        ("guidance_scale", 1e39),
+        ("guidance_scale", 10**400),
+    ],
+)
+def test_what_cannot_be_encoded_is_refused_by_name(name, value):
+    with pytest.raises(InvalidRequest, match=f"^{name} is ") as refused:
+        checked({name: value})
+    assert refused.value.field == name

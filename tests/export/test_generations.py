@@ -1,0 +1,82 @@
+"""A checkpoint with the settings of Stable Diffusion 2.x, exported for one fixed size through the command line."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from diffusers import DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from tokenizers import Tokenizer
+from transformers import CLIPTextModel
+from typer.testing import CliRunner
+
+from export.__main__ import app
+from export.gate import relative_error
+from export.random_checkpoint import UNETS, Architecture, random_pipeline
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> StableDiffusionPipeline:
+    """Linear projections, a head size a level, upcast attention, GELU, v-prediction, padding with "!"."""
+    pipeline = random_pipeline(Architecture.TINY)
+    settings = {**UNETS[Architecture.TINY], "attention_head_dim": (2, 4, 4), "use_linear_projection": True}
+    pipeline.unet = UNet2DConditionModel(**settings, upcast_attention=True).eval()
+    text_config = pipeline.text_encoder.config
+    text_config.hidden_act = "gelu"
+    pipeline.text_encoder = CLIPTextModel(text_config).eval()
+    pipeline.tokenizer.pad_token = "!"
+    pipeline.scheduler = DDIMScheduler(prediction_type="v_prediction", rescale_betas_zero_snr=True, steps_offset=1)
+    return pipeline
+
+
+@pytest.fixture(scope="module")
+def repository(
+    pipeline: StableDiffusionPipeline, hand_written: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    folder = tmp_path_factory.mktemp("generations")
+    pipeline.save_pretrained(folder / "second")
+    result = CliRunner().invoke(app, [str(folder / "second"), "--repository", str(folder / "models")])
+    assert result.exit_code == 0, result.stderr
+    return folder / "models"
+
+
+def run(repository: Path, name: str, **feed: np.ndarray) -> np.ndarray:
+    (output,) = onnxruntime.InferenceSession(repository / name / "1/model.onnx").run(None, feed)
+    return output
+
+
+def test_checkpoint_json(repository: Path) -> None:
+    found = json.loads((repository / "diffusion/1/checkpoint.json").read_text())
+    assert found["name"] == "second"
+    assert found["prediction_type"] == "v_prediction"
+    assert found["schedule"]["rescale_betas_zero_snr"] is True
+    assert found["height_range"] == found["width_range"] == [64, 64]
+
+
+def test_prompt_to_model_output(repository: Path, pipeline: StableDiffusionPipeline) -> None:
+    """The text goes through our tokenizer and graphs on one side and through diffusers on the other."""
+    prompt = "A red circle, of the square!"
+    ids = np.array([Tokenizer.from_file(str(repository / "diffusion/1/tokenizer.json")).encode(prompt).ids], np.int32)
+    context = run(repository, "text_encoder", input_ids=ids)
+    expected_context, _ = pipeline.encode_prompt(prompt, "cpu", 1, False)
+    assert relative_error(expected_context.detach().numpy(), context) < 1e-5
+
+    sample, timestep = np.random.default_rng(0).standard_normal((1, 4, 8, 8), np.float32), np.array([7], np.float32)
+    with torch.no_grad():
+        expected = pipeline.unet(torch.tensor(sample), torch.tensor(7), expected_context).sample.numpy()
+    output = run(repository, "unet", sample=sample, timestep=timestep, context=context)
+    assert relative_error(expected, output) < 1e-5
+
+
+def test_edits_of_a_graph_of_one_size(repository: Path) -> None:
+    unet = [node.op_type for node in onnx.load(repository / "unet/1/model.onnx").graph.node]
+    assert unet.count("Softmax") == 8  # attentions
+    assert unet.count("InstanceNormalization") > 20
+    assert unet.count("Slice") == 2  # the halves of the timestep's embedding
+    assert unet.count("Shape") == 0
+    text_encoder = [node.op_type for node in onnx.load(repository / "text_encoder/1/model.onnx").graph.node]
+    assert text_encoder.count("Softmax") == 2
+    assert text_encoder.count("IsNaN") == 0
