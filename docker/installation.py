@@ -44,11 +44,13 @@ def _wheel_installation(workspace: Path) -> Installation:
     stub = triton / "python_backend_stubs" / PYTHON / "triton_python_backend_stub"
     if not stub.exists():
         supported = ", ".join(sorted(folder.name for folder in stub.parents[1].iterdir()))
-        raise LaunchError(f"this is Python {PYTHON}, but the wheel's Triton has stubs for {supported}: use one of those")
+        raise LaunchError(
+            f"this is Python {PYTHON}, but the wheel's Triton has stubs for {supported}: use one of those"
+        )
     backend = workspace / "backends/python"
     shutil.copytree(triton / "backends/python", backend, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy2(stub, backend)
-    libraries = [str(packages / "nvidia_pytriton.libs"), *_libpython_folder()]
+    libraries = [str(packages / "nvidia_pytriton.libs"), *libpython_folder()]
     environment = {
         "LD_LIBRARY_PATH": os.pathsep.join(libraries + os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep)),
         # The stub embeds an isolated Python that finds its packages by the first python3 on the PATH.
@@ -57,8 +59,11 @@ def _wheel_installation(workspace: Path) -> Installation:
     return Installation(triton / "bin/tritonserver", backend.parent, environment)
 
 
-def _libpython_folder() -> list[str]:
-    """The folder of libpython, which the stub is linked to; none where the system's linker finds it by itself."""
+def libpython_folder() -> list[str]:
+    """The folder of libpython, which the stub is linked to; none where the system's linker finds it by itself.
+
+    Raises LaunchError where it is missing.
+    """
     library = f"libpython{PYTHON}.so.1.0"
     folder = Path(sysconfig.get_config_var("LIBDIR") or "/usr/lib")
     if (folder / library).exists():

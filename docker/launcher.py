@@ -32,7 +32,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Start Triton with the diffusion model repository.")
     parser.add_argument("--repository", type=Path, default=Path("model_repository"), help="written by python -m export")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 for every interface")
-    parser.add_argument("--http-port", type=int, default=8000)
+    parser.add_argument("--http-port", type=int, default=8000, help="this and the other ports: 0 takes any free one")
     parser.add_argument("--grpc-port", type=int, default=8001)
     parser.add_argument("--metrics-port", type=int, default=8002)
     parser.add_argument("--ready-timeout", type=float, default=600, help="seconds to wait for the models to load")
@@ -49,8 +49,6 @@ def check_surroundings(arguments: argparse.Namespace) -> None:
                 f"{arguments.repository / model} is missing or has no config.pbtxt: "
                 "write the repository with `python -m export CHECKPOINT`"
             )
-    for option in ("http_port", "grpc_port", "metrics_port"):
-        _check_port(arguments.host, getattr(arguments, option), option.replace("_", "-"))
     free = shutil.disk_usage("/dev/shm").free
     if free < MIN_SHARED_MEMORY:
         raise LaunchError(
@@ -59,16 +57,25 @@ def check_surroundings(arguments: argparse.Namespace) -> None:
         )
 
 
-def _check_port(host: str, port: int, option: str) -> None:
-    with socket.socket() as probe:
+def take_ports(arguments: argparse.Namespace) -> None:
+    """Replace ports of 0 by free ones, and check that the others are free. Raises LaunchError."""
+    probes = []
+    for name in ("http_port", "grpc_port", "metrics_port"):
+        port = getattr(arguments, name)
+        probe = socket.socket()
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port in TIME_WAIT is free for Triton
+        probes.append(probe)  # held until all are chosen, or one could be chosen twice
         try:
-            probe.bind((host, port))
+            probe.bind((arguments.host, port))
+            probe.listen()  # with SO_REUSEADDR, only this tells that another process listens
         except OSError as error:
             raise LaunchError(
-                f"cannot listen on {host}:{port} ({error.strerror}): stop what uses the port, "
-                f"or choose another with --{option}"
+                f"cannot listen on {arguments.host}:{port} ({error.strerror}): stop what uses the port, "
+                f"or choose another with --{name.replace('_', '-')}"
             ) from error
+        setattr(arguments, name, probe.getsockname()[1])
+    for probe in probes:
+        probe.close()
 
 
 class Server:
@@ -196,6 +203,7 @@ def main() -> int:
         try:
             installation = find_installation(Path(workspace))
             check_surroundings(arguments)
+            take_ports(arguments)
             serve(Server(installation, arguments, Path(workspace) / "draining"), arguments, stopping)
         except LaunchError as error:
             print(f"launcher: {error}", file=sys.stderr)

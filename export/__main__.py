@@ -29,9 +29,9 @@ def export(
     checkpoint: Annotated[
         str, typer.Argument(metavar="CHECKPOINT", help="A folder in diffusers' layout, or a Hugging Face hub name.")
     ],
-    repository: Annotated[
-        Path, typer.Option(metavar="DIR", help="The Triton model repository to write into.")
-    ] = Path("model_repository"),
+    repository: Annotated[Path, typer.Option(metavar="DIR", help="The Triton model repository to write into.")] = Path(
+        "model_repository"
+    ),
     runtime: Annotated[Runtime, typer.Option(help="What runs the graphs inside Triton.")] = Runtime.PYTHON,
     height: Annotated[
         str | None, typer.Option(metavar="N|MIN:MAX", help="Pixels. Default: what the checkpoint was trained at.")
@@ -54,9 +54,7 @@ def export(
             task = progress.add_task("reading the checkpoint", total=None)
             found = read_checkpoint(checkpoint)
             sizes = choose_sizes(found, height, width)
-            write_repository(
-                found, sizes, repository, runtime, lambda text: progress.update(task, description=text)
-            )
+            write_repository(found, sizes, repository, runtime, lambda text: progress.update(task, description=text))
     except ExportError as error:
         _fail(str(error), 2)
     except OSError as error:

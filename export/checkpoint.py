@@ -144,7 +144,8 @@ def _check_conditions(folder: Path, unet: dict[str, Any], text_encoder: CLIPText
     for setting, wants in UNSUPPORTED_CONDITIONS.items():
         if unet[setting] is not None:
             raise CheckpointError(
-                f"{folder}: the UNet also wants {wants} ({setting} is {unet[setting]!r}): {SUPPORTED}, which want text only"
+                f"{folder}: the UNet also wants {wants} ({setting} is {unet[setting]!r}): {SUPPORTED},"
+                " which want text only"
             )
     if unet["cross_attention_dim"] != text_encoder.hidden_size:
         raise CheckpointError(

@@ -35,7 +35,9 @@ def write_graph(model: Model, module: torch.nn.Module, folder: Path) -> Path:
 
 def _export(model: Model, module: torch.nn.Module) -> torch.onnx.ONNXProgram:
     batch = torch.export.Dim("batch", min=1, max=model.max_batch)
-    dimensions = {axis.name: torch.export.Dim(axis.name, min=axis.sizes.min, max=axis.sizes.max) for axis in axes(model)}
+    dimensions = {
+        axis.name: torch.export.Dim(axis.name, min=axis.sizes.min, max=axis.sizes.max) for axis in axes(model)
+    }
     shapes = {
         tensor.name: {0: batch} | {i: dimensions[a.name] for i, a in enumerate(tensor.shape, 1) if isinstance(a, Axis)}
         for tensor in model.inputs

@@ -30,11 +30,13 @@ def find_folder(checkpoint: str) -> Path:
         return folder
     if folder.exists():
         raise CheckpointError(
-            f"{checkpoint} is a file, and a checkpoint is a folder in diffusers' layout: convert a single-file checkpoint"
+            f"{checkpoint} is a file, and a checkpoint is a folder in diffusers' layout: convert the file"
             " with StableDiffusionPipeline.from_single_file(...).save_pretrained(FOLDER)"
         )
     if not HUB_NAME.fullmatch(checkpoint):
-        raise CheckpointError(f"{checkpoint}: no such folder: name a checkpoint's folder, or a hub name like owner/name")
+        raise CheckpointError(
+            f"{checkpoint}: no such folder: name a checkpoint's folder, or a hub name like owner/name"
+        )
     return _download(checkpoint)
 
 

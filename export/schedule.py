@@ -38,7 +38,7 @@ def read_schedule(folder: Path) -> tuple[dict[str, Any], str]:
         schedule["trained_betas"] = [float(beta) for beta in settings["trained_betas"]]
     if schedule["rescale_betas_zero_snr"] and prediction_type == "epsilon":
         raise CheckpointError(
-            f"{path}: prediction_type 'epsilon' is undefined with rescale_betas_zero_snr, whose last step is pure noise:"
+            f"{path}: prediction_type 'epsilon' is undefined with rescale_betas_zero_snr, which ends in pure noise:"
             " set prediction_type to 'v_prediction' if the UNet was trained so, or rescale_betas_zero_snr to false"
         )
     return schedule, prediction_type
@@ -55,5 +55,7 @@ def _scheduler_class(path: Path) -> type:
     name = read_json(path).get("_class_name")
     found = getattr(diffusers, name, None) if isinstance(name, str) and name.endswith("Scheduler") else None
     if not inspect.isclass(found) or not issubclass(found, diffusers.SchedulerMixin):
-        raise CheckpointError(f"{path}: _class_name is {name!r}, which is no scheduler of diffusers {diffusers.__version__}")
+        raise CheckpointError(
+            f"{path}: _class_name is {name!r}, which is no scheduler of diffusers {diffusers.__version__}"
+        )
     return found

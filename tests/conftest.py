@@ -1,0 +1,47 @@
+"""The one running server that all tests of served behaviour share, with the checkpoint that ships with the project."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from launching import Server, launch, wait_until_ready
+
+ROOT = Path(__file__).parents[1]
+SHIPPED = ROOT / "export/shapes/checkpoint"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Send every test of the server to the same worker, so that it starts once, whatever runs beside it."""
+    for item in items:
+        fixtures = getattr(item, "fixturenames", ())
+        if "server" in fixtures or "shipped_repository" in fixtures:
+            item.add_marker(pytest.mark.xdist_group("server"))
+
+
+@pytest.fixture(scope="session")
+def shipped_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shipped checkpoint, exported as a user would; to be read only."""
+    repository = tmp_path_factory.mktemp("shipped") / "model_repository"
+    subprocess.run(
+        [sys.executable, "-m", "export", str(SHIPPED), "--repository", str(repository)], cwd=ROOT, check=True
+    )
+    return repository
+
+
+@pytest.fixture(scope="session")
+def server(shipped_repository: Path) -> Iterator[Server]:
+    """The real Triton server, serving the shipped checkpoint."""
+    launcher = launch(shipped_repository)
+    try:
+        yield wait_until_ready(launcher)
+    finally:
+        launcher.terminate()
+        launcher.wait(timeout=90)
+
+
+@pytest.fixture(scope="session")
+def shipped_checkpoint() -> Path:
+    """The checkpoint that ships with the project."""
+    return SHIPPED

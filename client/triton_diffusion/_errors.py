@@ -7,8 +7,6 @@ DiffusionError
 └── GenerationFailed    the server accepted the request and could not finish it
 """
 
-# ruff: noqa: N818 - the names say what happened; "Error" would add nothing
-
 
 class DiffusionError(Exception):
     """Base of every error that a call of this package raises on purpose."""

@@ -1,14 +1,17 @@
 """How often the pictures show what their prompts say."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
 from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
+from rich.progress import track
 
+from export.in_process import InProcess
 from export.shapes.analyser import analyse
 from export.shapes.captions import ATTRIBUTES, full_caption
-from export.shapes.scenes import HELD_OUT_SCENES, TRAINING_SCENES, Scene
+from export.shapes.scenes import ALL_SCENES, HELD_OUT_SCENES, TRAINING_SCENES, Scene, draw
 
 
 def evaluation_prompts(trained: int, held_out: int, seed: int) -> list[tuple[Scene, str]]:
@@ -28,6 +31,28 @@ def accuracy(scenes: Sequence[Scene], images: Sequence[np.ndarray]) -> dict[str,
     }
     right["all"] = [scene == found for scene, found in zip(scenes, seen)]
     return {name: round(float(np.mean(values)), 4) for name, values in right.items()}
+
+
+def analyser_accuracy(count: int = 2000, seed: int = 4) -> dict[str, float]:
+    """The analyser's own accuracy on `count` freshly drawn scenes."""
+    rng = np.random.default_rng(seed)
+    scenes = [ALL_SCENES[i] for i in rng.integers(len(ALL_SCENES), size=count)]
+    return accuracy(scenes, [draw(scene, rng) for scene in scenes])
+
+
+def exported_accuracy(repository: Path, trained: int = 256, held_out: int = 128, seed: int = 5) -> dict[str, dict]:
+    """Accuracy through the exported graphs and the server's own loop, with every default (DPM++ 2M, 20 steps)."""
+    prompts = evaluation_prompts(trained, held_out, seed)
+    with InProcess(repository) as generator:
+        futures = [generator.generate(caption, seed=1000 + k) for k, (_, caption) in enumerate(prompts)]
+        images = [future.result()[0] for future in track(futures, "generating")]
+    scenes = [scene for scene, _ in prompts]
+    return {
+        "analyser": analyser_accuracy(),
+        "trained": accuracy(scenes[:trained], images[:trained]),
+        "held_out": accuracy(scenes[trained:], images[trained:]),
+        "all": accuracy(scenes, images),
+    }
 
 
 @torch.no_grad()

@@ -48,9 +48,7 @@ class Scene:
 
 
 ALL_SCENES = tuple(
-    Scene(*words)
-    for words in itertools.product(SHAPES, COLOURS, RADII, PLACES, BACKGROUNDS)
-    if words[1] != words[4]
+    Scene(*words) for words in itertools.product(SHAPES, COLOURS, RADII, PLACES, BACKGROUNDS) if words[1] != words[4]
 )
 TRAINING_SCENES = tuple(scene for scene in ALL_SCENES if not scene.held_out)
 HELD_OUT_SCENES = tuple(scene for scene in ALL_SCENES if scene.held_out)

@@ -7,21 +7,25 @@ import json
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
 from rich.progress import Progress
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from export.shapes.evaluate import pipeline_accuracy
+from export.shapes.latents import LATENT_CHANNELS, VAE_FACTOR, latent_of
 from export.shapes.text_encoder import new_tokenizer, save_tokenizer, train_text_encoder
 from export.shapes.unet import new_scheduler, train_unet
-from export.shapes.vae import scene_batches, train_vae
+from export.shapes.vae import decoder_loss, encoder_loss, new_vae, scene_batches, train_vae_half
 
-VAE_ITERATIONS = 1400
+DECODER_ITERATIONS = 2000
+ENCODER_ITERATIONS = 400
 TEXT_ENCODER_ITERATIONS = 300
-UNET_ITERATIONS = 4000
+UNET_ITERATIONS = 2600
 LOG_EVERY = 50
 ACCURACY_EVERY = 500
 GUIDANCE_SCALE = 3.0
@@ -63,7 +67,7 @@ def train(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with Progress() as progress:
         log = TrainingLog(folder / "training.json", progress)
-        vae = _stage(folder / "vae", AutoencoderKL, lambda: train_vae(VAE_ITERATIONS, log.stage("vae", VAE_ITERATIONS)))
+        vae = _stage(folder / "vae", AutoencoderKL, lambda: _train_vae(log))
         if not (folder / "tokenizer").exists():
             save_tokenizer(new_tokenizer(), folder / "tokenizer")
         tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
@@ -74,48 +78,49 @@ def train(folder: Path) -> None:
                 tokenizer, TEXT_ENCODER_ITERATIONS, log.stage("text_encoder", TEXT_ENCODER_ITERATIONS)
             ),
         )
-
-        def assemble(unet: UNet2DConditionModel) -> StableDiffusionPipeline:
-            return StableDiffusionPipeline(
-                vae=vae,
-                text_encoder=text_encoder,
-                tokenizer=tokenizer,
-                unet=unet,
-                scheduler=new_scheduler(),
-                safety_checker=None,
-                feature_extractor=None,
-                requires_safety_checker=False,
-            )
-
-        def check(iteration: int, average: UNet2DConditionModel) -> None:
-            if (iteration + 1) % ACCURACY_EVERY == 0:
-                log.add("accuracy", iteration=iteration + 1, **pipeline_accuracy(assemble(average), GUIDANCE_SCALE))
-
-        log.entries["accuracy"] = []
-        report = log.stage("unet", UNET_ITERATIONS)
-        unet = train_unet(vae, tokenizer, text_encoder, UNET_ITERATIONS, report, check)
-        assemble(unet).to(dtype=torch.float16).save_pretrained(folder)
-        serving = {"guidance_scale": GUIDANCE_SCALE, "latent_rgb": fit_latent_rgb(vae.float())}
-        (folder / "serving.json").write_text(json.dumps(serving, indent=1) + "\n")
+        parts = {"vae": vae, "tokenizer": tokenizer, "text_encoder": text_encoder}
+        unet = _stage(folder / "unet", UNet2DConditionModel, lambda: _train_unet(parts, log))
+    assemble(unet=unet, **parts).to(dtype=torch.float16).save_pretrained(folder)
+    save_tokenizer(tokenizer, folder / "tokenizer")
+    serving = {"guidance_scale": GUIDANCE_SCALE, "latent_rgb": fit_latent_rgb()}
+    (folder / "serving.json").write_text(json.dumps(serving, indent=1) + "\n")
 
 
-def _stage(folder: Path, kind, make: Callable):
+def assemble(**parts: Any) -> StableDiffusionPipeline:
+    """The parts as the pipeline that diffusers reads and writes."""
+    absent = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
+    return StableDiffusionPipeline(scheduler=new_scheduler(), **parts, **absent)
+
+
+def _stage(folder: Path, kind: Any, make: Callable[[], Any]) -> Any:
     """The model in `folder`, made first where there is none."""
     if not folder.exists():
         make().save_pretrained(folder)
     return kind.from_pretrained(folder, torch_dtype=torch.float32).eval()
 
 
-@torch.no_grad()
-def fit_latent_rgb(vae: AutoencoderKL, seed: int = 2) -> dict[str, list]:
+def _train_vae(log: TrainingLog) -> AutoencoderKL:
+    vae = new_vae()
+    train_vae_half(vae, decoder_loss, DECODER_ITERATIONS, log.stage("vae_decoder", DECODER_ITERATIONS))
+    train_vae_half(vae, encoder_loss, ENCODER_ITERATIONS, log.stage("vae_encoder", ENCODER_ITERATIONS))
+    return vae
+
+
+def _train_unet(parts: dict[str, Any], log: TrainingLog) -> UNet2DConditionModel:
+    def check(iteration: int, average: UNet2DConditionModel) -> None:
+        if (iteration + 1) % ACCURACY_EVERY == 0:
+            figures = pipeline_accuracy(assemble(unet=average, **parts), GUIDANCE_SCALE)
+            log.add("accuracy", iteration=iteration + 1, **figures)
+
+    report = log.stage("unet", UNET_ITERATIONS)
+    return train_unet(parts["tokenizer"], parts["text_encoder"], UNET_ITERATIONS, report, check)
+
+
+def fit_latent_rgb() -> dict[str, list]:
     """The linear map from a latent to RGB in 0..1 at latent size, by least squares over training scenes."""
-    pixels = torch.cat([batch for _, batch in zip(range(8), scene_batches(16, seed))])
-    latents = torch.cat([vae.encode(chunk).latent_dist.mean for chunk in pixels.split(16)]) * vae.config.scaling_factor
-    colours = torch.nn.functional.avg_pool2d(pixels / 2 + 0.5, pixels.shape[-1] // latents.shape[-1])
-    rows = latents.permute(0, 2, 3, 1).reshape(-1, latents.shape[1])
-    rows = torch.cat([rows, torch.ones(len(rows), 1)], dim=1)
-    solution = torch.linalg.lstsq(rows, colours.permute(0, 2, 3, 1).reshape(-1, 3)).solution
-    return {
-        "weight": [[round(value, 4) for value in row] for row in solution[:-1].tolist()],
-        "bias": [round(value, 4) for value in solution[-1].tolist()],
-    }
+    pixels = next(scene_batches(128, seed=2))
+    cells = latent_of(pixels).permute(0, 2, 3, 1).reshape(-1, LATENT_CHANNELS)
+    cells = torch.cat([cells, torch.ones(len(cells), 1)], dim=1)
+    colours = F.avg_pool2d(pixels / 2 + 0.5, VAE_FACTOR).permute(0, 2, 3, 1).reshape(-1, 3)
+    *weight, bias = torch.linalg.lstsq(cells, colours).solution.round(decimals=4).tolist()
+    return {"weight": weight, "bias": bias}

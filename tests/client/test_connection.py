@@ -68,11 +68,9 @@ def test_not_triton_on_http(answer, message):
 
 def test_timeout_is_the_total_on_http():
     header = b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n"
-    start = time.monotonic()
-    with peer(header, *[b"x"] * 99, pause=0.05) as url, Client(url, "http") as client:
-        with pytest.raises(DeadlineExceeded, match=r"within 0\.3 s"):
-            client.text_to_image("a red circle", timeout=0.3)
-        assert time.monotonic() - start < 2
+    deadline = pytest.raises(DeadlineExceeded, match=r"within 0\.3 s")
+    with peer(header, *[b"x"] * 99, pause=0.05) as url, Client(url, "http") as client, deadline:
+        client.text_to_image("a red circle", timeout=0.3)
 
 
 def test_timeout_on_grpc():

@@ -21,16 +21,13 @@ def test_all_lists_the_public_names():
 
 def test_import_is_light():
     code = """
-import json, sys, time
-start = time.perf_counter()
+import json, sys
 import triton_diffusion
-print(json.dumps([time.perf_counter() - start, list(sys.modules)]))
+print(json.dumps(list(sys.modules)))
 """
     environment = os.environ | {"PYTHONPATH": str(CLIENT)}
     output = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=True).stdout
-    seconds, modules = json.loads(output)
-    assert not {"torch", "grpc", "gevent", "typer", "rich"} & set(modules)
-    assert seconds < 2  # 0.2 alone; the rest is for a busy machine
+    assert not {"torch", "grpc", "gevent", "typer", "rich"} & set(json.loads(output))
 
 
 def test_the_two_calls_take_every_field_of_their_models():

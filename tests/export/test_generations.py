@@ -19,28 +19,27 @@ from export.random_checkpoint import UNETS, Architecture, random_pipeline
 
 
 @pytest.fixture(scope="module")
-def pipeline() -> StableDiffusionPipeline:
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Linear projections, a head size a level, upcast attention, GELU, v-prediction, padding with "!"."""
     pipeline = random_pipeline(Architecture.TINY)
     settings = {**UNETS[Architecture.TINY], "attention_head_dim": (2, 4, 4), "use_linear_projection": True}
-    pipeline.unet = UNet2DConditionModel(**settings, upcast_attention=True).eval()
+    pipeline.unet = UNet2DConditionModel(**settings, upcast_attention=True)
     text_config = pipeline.text_encoder.config
     text_config.hidden_act = "gelu"
-    pipeline.text_encoder = CLIPTextModel(text_config).eval()
+    pipeline.text_encoder = CLIPTextModel(text_config)
     pipeline.tokenizer.pad_token = "!"
     pipeline.scheduler = DDIMScheduler(prediction_type="v_prediction", rescale_betas_zero_snr=True, steps_offset=1)
-    return pipeline
+    folder = tmp_path_factory.mktemp("generations") / "second"
+    pipeline.save_pretrained(folder)
+    return folder
 
 
 @pytest.fixture(scope="module")
-def repository(
-    pipeline: StableDiffusionPipeline, hand_written: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    folder = tmp_path_factory.mktemp("generations")
-    pipeline.save_pretrained(folder / "second")
-    result = CliRunner().invoke(app, [str(folder / "second"), "--repository", str(folder / "models")])
+def repository(checkpoint: Path, hand_written: Path) -> Path:
+    folder = checkpoint.parent / "models"
+    result = CliRunner().invoke(app, [str(checkpoint), "--repository", str(folder)])
     assert result.exit_code == 0, result.stderr
-    return folder / "models"
+    return folder
 
 
 def run(repository: Path, name: str, **feed: np.ndarray) -> np.ndarray:
@@ -56,8 +55,9 @@ def test_checkpoint_json(repository: Path) -> None:
     assert found["height_range"] == found["width_range"] == [64, 64]
 
 
-def test_prompt_to_model_output(repository: Path, pipeline: StableDiffusionPipeline) -> None:
+def test_prompt_to_model_output(repository: Path, checkpoint: Path) -> None:
     """The text goes through our tokenizer and graphs on one side and through diffusers on the other."""
+    pipeline = StableDiffusionPipeline.from_pretrained(checkpoint, low_cpu_mem_usage=False)
     prompt = "A red circle, of the square!"
     ids = np.array([Tokenizer.from_file(str(repository / "diffusion/1/tokenizer.json")).encode(prompt).ids], np.int32)
     context = run(repository, "text_encoder", input_ids=ids)

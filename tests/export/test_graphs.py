@@ -37,7 +37,10 @@ def test_interface(repository: Path, sizes: Sizes, name: str) -> None:
     assert [(t.name, t.type, t.shape[1:]) for t in graph.get_inputs()] == described(model.inputs)
     outputs = [(t.name, t.type, [None if isinstance(s, str) else s for s in t.shape[1:]]) for t in graph.get_outputs()]
     # The names of an output's axes are formulas of the input's.
-    expected = [(name, type, [None if isinstance(s, str) else s for s in shape]) for name, type, shape in described(model.outputs)]
+    expected = [
+        (name, type, [None if isinstance(s, str) else s for s in shape])
+        for name, type, shape in described(model.outputs)
+    ]
     assert outputs == expected
 
 

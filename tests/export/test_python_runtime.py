@@ -26,7 +26,9 @@ def model(repository: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     triton: Any = ModuleType("triton_python_backend_utils")
     triton.Tensor = FakeTensor
     triton.TritonError = str
-    triton.InferenceResponse = lambda output_tensors=(), error=None: SimpleNamespace(tensors=output_tensors, error=error)
+    triton.InferenceResponse = lambda output_tensors=(), error=None: SimpleNamespace(
+        tensors=output_tensors, error=error
+    )
     monkeypatch.setitem(sys.modules, "triton_python_backend_utils", triton)
     spec = importlib.util.spec_from_file_location("engine", repository / "text_encoder/1/model.py")
     assert spec

@@ -14,7 +14,6 @@ from export.config import Runtime
 from export.errors import GateError
 from export.repository import write_repository
 from export.sizes import choose_sizes
-from export.specification import Sizes
 
 ENGINE_FILES = ["1/model.onnx", "1/model.py", "config.pbtxt"]
 
@@ -90,7 +89,11 @@ def test_into_the_projects_own_repository(tiny: Checkpoint, hand_written: Path) 
     assert after.items() > before.items()
     assert sorted(after.keys() - before.keys()) == sorted(
         ["diffusion/1/checkpoint.json", "diffusion/1/tokenizer.json"]
-        + [f"{name}/{file}" for name in ("text_encoder", "unet", "vae_decoder") for file in ("1/model.onnx", "config.pbtxt")]
+        + [
+            f"{name}/{file}"
+            for name in ("text_encoder", "unet", "vae_decoder")
+            for file in ("1/model.onnx", "config.pbtxt")
+        ]
     )
     assert os.listdir(hand_written.parent) == [hand_written.name]
 
@@ -151,9 +154,7 @@ def test_an_interrupt_between_any_two_moves_is_undone(
 
 
 @pytest.mark.usefixtures("hand_written")
-def test_a_sabotaged_graph_writes_nothing(
-    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_sabotaged_graph_writes_nothing(tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Through the real export and the real gate: an edit that breaks the graph."""
 
     def swap(graph) -> None:

@@ -118,7 +118,9 @@ class _Journey:
         except Exception as reason:
             self.failed(reason)
         else:
-            self._end("requests_done", lambda: self._responder.image(image, len(self._request.table), self._request.seeds))
+            self._end(
+                "requests_done", lambda: self._responder.image(image, len(self._request.table), self._request.seeds)
+            )
 
     def failed(self, reason: Exception) -> None:
         self._end("requests_failed", lambda: self._responder.error(reason))

@@ -1,0 +1,55 @@
+# Everything is installed into build/venv; nothing else on the machine is touched, but for libpython where it is missing.
+PYTHON ?= python3.11
+VENV := build/venv
+RUN := $(VENV)/bin/python
+CHECKPOINT ?= export/shapes/checkpoint
+PROMPT ?= a large red star on the left of a blue background
+PACKAGES := export docker client/triton_diffusion tests
+export TOKENIZERS_PARALLELISM := false
+
+.DEFAULT_GOAL := help
+.PHONY: help demo export serve test test-slow lint format clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: model_repository/unet ## Start the server, ask it for one picture, write build/demo.png (PROMPT="...")
+	$(RUN) docker/demo.py "$(PROMPT)" --output build/demo.png
+
+export: $(VENV)/installed ## Export CHECKPOINT into model_repository/ (default: the one that ships with the project)
+	$(RUN) -m export $(CHECKPOINT)
+
+serve: model_repository/unet ## Start the server on ports 8000 (HTTP), 8001 (gRPC) and 8002 (metrics)
+	$(RUN) docker/launcher.py
+
+test: lint ## Lint, check types and run the tests
+	$(RUN) -m pytest -n 2 --dist loadgroup
+
+test-slow: $(VENV)/installed ## Run the tests that take minutes or gigabytes
+	$(RUN) -m pytest -m slow -s
+
+lint: $(VENV)/installed ## Check style and types
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy $(PACKAGES)
+	cd model_repository/diffusion/1 && ../../../$(VENV)/bin/mypy --config-file ../../../pyproject.toml .
+
+format: $(VENV)/installed ## Format the code
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+clean: ## Remove everything that was built
+	rm -rf build model_repository/text_encoder model_repository/unet model_repository/vae_decoder
+	rm -f model_repository/diffusion/1/*.json
+
+# The exported models; `make export` writes them anew.
+model_repository/unet: $(VENV)/installed
+	$(RUN) -m export $(CHECKPOINT)
+
+$(VENV)/installed: requirements/export.txt requirements/server.txt requirements/triton.txt requirements/dev.txt client/pyproject.toml
+	$(PYTHON) docker/libpython.py
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet -r requirements/export.txt -r requirements/server.txt -r requirements/dev.txt
+	$(RUN) -m pip install --quiet --no-deps -r requirements/triton.txt
+	$(RUN) -m pip install --quiet --editable ./client
+	touch $@

@@ -1,0 +1,112 @@
+"""The launcher: ready only when everything is, one line when something is wrong, nothing lost when it stops."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from launching import LAUNCHER, launch, wait_until_ready
+from triton_diffusion import Client, ServerUnavailable
+
+PROMPT = "a red circle"
+
+
+@pytest.fixture
+def repository(shipped_repository: Path, tmp_path: Path) -> Path:
+    """A copy of the served repository, to be damaged."""
+    return shutil.copytree(shipped_repository, tmp_path / "model_repository")
+
+
+@pytest.fixture
+def start(request):
+    """Start a launcher that is gone when the test ends, however it ends."""
+
+    def run(*arguments, **keywords):
+        launcher = launch(*arguments, **keywords)
+        request.addfinalizer(launcher.stdout.close)
+        request.addfinalizer(launcher.stderr.close)
+        request.addfinalizer(launcher.wait)
+        request.addfinalizer(launcher.kill)
+        return launcher
+
+    return run
+
+
+def last_words(launcher: subprocess.Popen[str]) -> str:
+    """What the launcher says when it gives up, which must take less than 30 seconds."""
+    out, err = launcher.communicate(timeout=30)
+    assert launcher.returncode == 1
+    assert out == ""
+    assert err.startswith("launcher: ")
+    assert err.count("\n") == 1, err
+    return err
+
+
+def test_a_repository_that_was_never_exported_names_the_command_that_writes_it(start, tmp_path):
+    assert "write the repository with `python -m export CHECKPOINT`" in last_words(start(tmp_path))
+
+
+def test_a_missing_model_is_named(start, repository):
+    shutil.rmtree(repository / "vae_decoder")
+    assert "vae_decoder is missing" in last_words(start(repository))
+
+
+def test_a_corrupt_model_is_named_with_what_to_do(start, repository):
+    model = repository / "unet/1/model.onnx"
+    model.write_bytes(model.read_bytes()[: model.stat().st_size // 2])
+    said = last_words(start(repository))
+    assert "model unet does not load" in said
+    assert "python -m export" in said
+
+
+def test_an_occupied_port_is_named_with_its_option(start, repository):
+    with socket.create_server(("127.0.0.1", 0)) as occupier:
+        port = occupier.getsockname()[1]
+        said = last_words(start(repository, f"--grpc-port={port}"))
+    assert f"cannot listen on 127.0.0.1:{port}" in said
+    assert "--grpc-port" in said
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small /dev/shm")
+def test_too_small_a_shared_memory_is_told_with_the_option_that_enlarges_it(repository):
+    script = f"mount -t tmpfs -o size=64m tmpfs /dev/shm && exec {sys.executable} {LAUNCHER} --repository {repository}"
+    unshared = subprocess.run(["unshare", "--mount", "sh", "-c", script], capture_output=True, text=True, timeout=30)
+    assert unshared.returncode == 1
+    assert unshared.stderr.startswith("launcher: /dev/shm has 64 MiB free")
+    assert "--shm-size" in unshared.stderr
+
+
+def test_a_stopped_server_first_finishes_what_it_has_begun(start, shipped_repository):
+    launcher = start(shipped_repository)
+    server = wait_until_ready(launcher)
+    pictures = []
+    with Client(server.grpc_url) as client:
+        asking = threading.Thread(target=lambda: pictures.extend(client.text_to_image(PROMPT, num_inference_steps=300)))
+        asking.start()
+        while server.metric("diffusion_active_samples") == 0:
+            time.sleep(0.01)
+        launcher.terminate()
+        time.sleep(1)  # it looks for signals five times a second
+        with pytest.raises(ServerUnavailable):
+            client.text_to_image(PROMPT, num_inference_steps=1)
+        asking.join()
+    assert len(pictures) == 1
+    assert launcher.wait(timeout=60) == 0
+
+
+def test_a_killed_launcher_leaves_no_server_behind(start, shipped_repository):
+    launcher = start(shipped_repository)
+    server = wait_until_ready(launcher)
+    launcher.send_signal(signal.SIGKILL)
+    launcher.wait()
+    host, port = server.http_url.split(":")
+    deadline = time.monotonic() + 30
+    while socket.socket().connect_ex((host, int(port))) == 0:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)

@@ -1,0 +1,40 @@
+"""Starts the launcher for tests, on free ports."""
+
+import re
+import subprocess
+import sys
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+LAUNCHER = Path(__file__).parents[1] / "docker/launcher.py"
+
+
+@dataclass(frozen=True)
+class Server:
+    """Where a server listens, as host:port."""
+
+    http_url: str
+    grpc_url: str
+    metrics_url: str
+
+    def metric(self, name: str) -> float:
+        """The sum of a metric over its labels."""
+        with urllib.request.urlopen(f"http://{self.metrics_url}/metrics", timeout=10) as response:
+            text = response.read().decode()
+        return sum(float(value) for value in re.findall(rf"^{name}(?:\{{.*\}})? (\S+)$", text, re.MULTILINE))
+
+
+def launch(repository: Path, *options: str) -> subprocess.Popen[str]:
+    """Start the launcher on free ports; the caller ends it."""
+    ports = [f"--{name}-port=0" for name in ("http", "grpc", "metrics")]
+    command = [sys.executable, str(LAUNCHER), f"--repository={repository}", *ports, *options]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait_until_ready(launcher: subprocess.Popen[str]) -> Server:
+    """The addresses that the launcher prints once every model is ready."""
+    assert launcher.stdout is not None
+    line = launcher.stdout.readline()
+    assert line.startswith("ready"), launcher.communicate()[1]
+    return Server(*re.findall(r"[\d.]+:\d+", line))

@@ -1,0 +1,204 @@
+"""The in-flight loop, with a toy UNet in place of the engine."""
+
+import threading
+
+import numpy as np
+import pytest
+from batch import Generation
+from request import Request
+from sampling import step_table
+from scheduler import Scheduler, ShuttingDown
+
+
+class Waiter:
+    """A listener that keeps what it hears."""
+
+    def __init__(self) -> None:
+        self.cancelled = False
+        self.steps: list[int] = []
+        self.previews: list[np.ndarray] = []
+        self.latent: np.ndarray | None = None
+        self.reason: Exception | None = None
+        self.ended = threading.Event()
+
+    def stepped(self, step, denoised):
+        self.steps.append(step)
+        if denoised is not None:
+            self.previews.append(denoised)
+
+    def finished(self, latent):
+        self.latent = latent
+        self.ended.set()
+
+    def failed(self, reason):
+        self.reason = reason
+        self.ended.set()
+
+    def dropped(self):
+        self.ended.set()
+
+
+@pytest.fixture
+def generate(checkpoint):
+    """Make a generation and its listener from the fields that matter to a test."""
+
+    def make(
+        seed=0, steps=5, sampler="dpmpp_2m", eta=0.0, guidance_scale=3.0, num_images=1, width=128, preview_interval=0
+    ):
+        request = Request(
+            prompt="",
+            negative_prompt="",
+            num_images=num_images,
+            height=128,
+            width=width,
+            guidance_scale=guidance_scale,
+            seed=seed,
+            preview_interval=preview_interval,
+            table=step_table(checkpoint.noise_schedule, sampler, steps, None, eta),
+        )
+        context = np.random.default_rng(seed).random((2 if request.guided else 1, 77, 8), np.float32)
+        waiter = Waiter()
+        return Generation(request, checkpoint.latent_shape(128, width), context, waiter), waiter
+
+    return make
+
+
+@pytest.fixture
+def scheduler(unet, metrics):
+    scheduler = Scheduler(unet, max_active_samples=16, metrics=metrics)
+    yield scheduler
+    unet.gate.set()
+    scheduler.close()
+
+
+MIXED = [
+    {"seed": 1, "steps": 20},
+    {"seed": 2, "steps": 7, "sampler": "ddpm"},
+    {"seed": 3, "steps": 4, "sampler": "dpmpp_2m_sde", "guidance_scale": 1.0},
+    {"seed": 4, "steps": 9, "sampler": "ddim", "eta": 0.5, "num_images": 3},
+    {"seed": 5, "steps": 1, "guidance_scale": 0.0},
+    {"seed": 6, "steps": 12, "sampler": "ddim", "num_images": 2, "guidance_scale": 7.5},
+]
+
+
+def latents(scheduler, generations) -> list[np.ndarray]:
+    for generation, _ in generations:
+        scheduler.submit(generation)
+    for _, waiter in generations:
+        assert waiter.ended.wait(10)
+        assert waiter.reason is None
+    return [waiter.latent for _, waiter in generations]
+
+
+def test_a_mixed_batch_gives_every_request_what_it_gets_alone_bit_for_bit(scheduler, generate):
+    together = latents(scheduler, [generate(**fields) for fields in MIXED])
+    for fields, latent in zip(MIXED, together):
+        (alone,) = latents(scheduler, [generate(**fields)])
+        np.testing.assert_array_equal(latent, alone)
+
+
+def test_all_active_requests_share_one_call_a_step(scheduler, generate, unet, metrics):
+    unet.gate.clear()
+    generations = [generate(**fields) for fields in MIXED]
+    first, *rest = generations
+    scheduler.submit(first[0])
+    unet.entered.acquire()  # the first step runs; everything else arrives meanwhile
+    for generation, _ in rest:
+        scheduler.submit(generation)
+    unet.gate.set()
+    for _, waiter in generations:
+        assert waiter.ended.wait(10)
+    assert len(unet.rows) == 20
+    assert unet.rows[1] == 2 * (1 + 1 + 3 + 2) + (1 + 1)  # two rows a guided sample, one a sample without guidance
+    assert metrics["unet_steps"] == 20
+    assert metrics["unet_samples"] == sum(fields["steps"] * fields.get("num_images", 1) for fields in MIXED)
+    assert metrics["active_samples"] == metrics["waiting_requests"] == 0
+
+
+def test_requests_beyond_the_limit_wait_in_the_order_they_came(scheduler, generate, unet):
+    unet.gate.clear()
+    big, small = generate(num_images=8, steps=3), generate(num_images=1, steps=1)
+    for generation, _ in (generate(num_images=8, steps=2), generate(num_images=8, steps=2), big, small):
+        scheduler.submit(generation)
+    unet.gate.set()
+    assert big[1].ended.wait(10)
+    assert small[1].ended.wait(10)
+    assert max(unet.rows) == 32
+    assert unet.rows.count(32) >= 2
+    assert unet.rows[-1] == 16, "the big request was overtaken by the small one and ran last, and alone"
+
+
+def test_a_cancelled_request_takes_part_in_no_further_step(scheduler, generate, unet):
+    unet.gate.clear()
+    generation, waiter = generate(steps=100)
+    scheduler.submit(generation)
+    unet.entered.acquire()
+    waiter.cancelled = True
+    unet.gate.set()
+    assert waiter.ended.wait(10)
+    assert len(unet.rows) == 1
+    assert waiter.latent is None
+
+
+def test_a_request_cancelled_while_it_waits_never_starts(scheduler, generate, unet):
+    unet.gate.clear()
+    running, waiting = generate(num_images=8, steps=2), generate(num_images=8, steps=2)
+    third, waiter = generate(num_images=8)
+    for generation in (running[0], waiting[0], third):
+        scheduler.submit(generation)
+    waiter.cancelled = True
+    unet.gate.set()
+    assert waiter.ended.wait(10)
+    assert waiter.steps == []
+
+
+def test_a_failed_call_fails_the_requests_in_it_with_its_reason_and_no_others(scheduler, generate, unet):
+    unet.gate.clear()
+    unet.failure = RuntimeError("unet: out of memory")
+    failing = [generate(steps=3), generate(steps=8)]
+    for generation, _ in failing:
+        scheduler.submit(generation)
+    unet.gate.set()
+    for _, waiter in failing:
+        assert waiter.ended.wait(10)
+        assert waiter.reason is unet.failure
+    unet.failure = None
+    (latent,) = latents(scheduler, [generate(steps=3)])
+    assert np.isfinite(latent).all()
+
+
+def test_sizes_that_cannot_share_a_call_take_turns(scheduler, generate, unet):
+    unet.gate.clear()
+    long, short = generate(steps=30, width=128), generate(steps=3, width=64)
+    scheduler.submit(long[0])
+    unet.entered.acquire()
+    scheduler.submit(short[0])
+    unet.gate.set()
+    assert short[1].ended.wait(10)
+    assert long[1].ended.wait(10)
+    last_narrow = max(i for i, shape in enumerate(unet.shapes) if shape == (4, 16, 8))
+    assert last_narrow <= 8
+
+
+def test_previews_come_at_their_interval_but_not_with_the_last_step(scheduler, generate):
+    generation, waiter = generate(steps=6, preview_interval=2, num_images=2)
+    latents(scheduler, [(generation, waiter)])
+    assert waiter.steps == [0, 1, 2, 3, 4, 5, 6]
+    assert [preview.shape for preview in waiter.previews] == [(2, 4, 16, 16)] * 2
+
+
+def test_closing_tells_every_unfinished_request(unet, metrics, generate):
+    scheduler = Scheduler(unet, 16, metrics)
+    unet.gate.clear()
+    generations = [generate(num_images=8, steps=50) for _ in range(3)]
+    for generation, _ in generations:
+        scheduler.submit(generation)
+    unet.entered.acquire()
+    closing = threading.Thread(target=scheduler.close)
+    closing.start()
+    unet.gate.set()
+    closing.join(10)
+    late, waiter = generate()
+    scheduler.submit(late)
+    for reason in [w.reason for _, w in generations] + [waiter.reason]:
+        assert isinstance(reason, ShuttingDown)

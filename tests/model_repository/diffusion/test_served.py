@@ -1,0 +1,108 @@
+"""The in-flight loop on the real server, with the shipped checkpoint."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import tritonclient.grpc
+from tritonclient.utils import InferenceServerException
+
+PROMPT = "a small red circle on the left of a blue background"
+
+MIXED = [
+    {"prompt": PROMPT, "seed": 1},
+    {"prompt": PROMPT, "seed": 2, "sampler": "ddpm", "num_inference_steps": 12},
+    {"prompt": "a large green square", "seed": 3, "sampler": "dpmpp_2m_sde", "num_inference_steps": 9},
+    {"prompt": "a yellow star at the top of a black background", "seed": 4, "guidance_scale": 1.0},
+    {"prompt": "a white triangle", "seed": 5, "sampler": "ddim", "eta": 0.7, "num_inference_steps": 15},
+    {"prompt": "a purple square", "seed": 6, "num_images": 3, "num_inference_steps": 6},
+    {"prompt": "a gray background", "seed": 7, "negative_prompt": "a star", "guidance_scale": 6.0},
+    {"prompt": "a blue star", "seed": 8, "guidance_scale": 0.0, "num_inference_steps": 4},
+    {"prompt": "a red square", "seed": 9, "timestep_spacing": "trailing", "num_images": 2},
+    {"prompt": "a red star", "seed": 0, "num_inference_steps": 1},
+    {"prompt": "circle", "seed": 2**40, "sampler": "ddim", "timestep_spacing": "leading"},
+    {"prompt": "square", "seed": 11, "sampler": "ddpm", "timestep_spacing": "linspace"},
+    {"prompt": "a white circle", "seed": 12, "num_images": 4, "num_inference_steps": 5},
+    {"prompt": "a green star", "seed": 13, "num_inference_steps": 25},
+    {"prompt": "a yellow circle", "seed": 14, "sampler": "dpmpp_2m_sde", "timestep_spacing": "linspace"},
+    {"prompt": "a blue triangle", "seed": 15, "num_inference_steps": 2, "num_images": 8, "guidance_scale": 1.0},
+]
+
+
+def test_sixteen_mixed_requests_at_once_get_what_they_get_alone_in_fewer_calls(server, grpc_infer):
+    before = server.metric("diffusion_unet_steps_total")
+    alone = [grpc_infer(**fields) for fields in MIXED]
+    between = server.metric("diffusion_unet_steps_total")
+    with ThreadPoolExecutor(len(MIXED)) as pool:
+        together = list(pool.map(lambda fields: grpc_infer(**fields), MIXED))
+    after = server.metric("diffusion_unet_steps_total")
+    for fields, one, other in zip(MIXED, alone, together):
+        np.testing.assert_array_equal(one, other, err_msg=str(fields))
+    assert between - before == sum(fields.get("num_inference_steps", 20) for fields in MIXED)
+    assert after - between < (between - before) / 2
+
+
+def test_image_k_equals_the_single_image_of_seed_plus_k(grpc_infer):
+    images = grpc_infer(prompt=PROMPT, seed=40, num_images=3)
+    for k in range(3):
+        np.testing.assert_array_equal(images[k], grpc_infer(prompt=PROMPT, seed=40 + k)[0])
+
+
+def test_a_stream_tells_every_step_shows_previews_and_ends_with_the_picture(stream, grpc_infer):
+    responses = stream(prompt=PROMPT, seed=5, num_inference_steps=6, preview_interval=2)
+    assert [response["step"].item() for response in responses] == [0, 1, 2, 3, 4, 5, 6, 6]
+    assert {response["num_steps"].item() for response in responses} == {6}
+    assert [response["step"].item() for response in responses if "preview" in response] == [2, 4]
+    assert responses[2]["preview"].shape == (1, 16, 16, 3)
+    assert [i for i, response in enumerate(responses) if "image" in response] == [7]
+    np.testing.assert_array_equal(responses[-1]["image"], grpc_infer(prompt=PROMPT, seed=5, num_inference_steps=6))
+
+
+def test_previews_come_to_look_like_the_picture(stream):
+    responses = stream(prompt=PROMPT, seed=5, preview_interval=1)
+    picture = responses[-1]["image"][0].reshape(16, 8, 16, 8, 3).mean((1, 3))
+    errors = [np.abs(r["preview"][0] - picture).mean() for r in responses if "preview" in r]
+    assert errors[-1] < 6
+    assert errors[-1] < errors[0] / 3
+
+
+def test_a_drawn_seed_is_returned_and_makes_the_picture_again(stream, grpc_infer):
+    last = stream(prompt=PROMPT, num_inference_steps=3)[-1]
+    again = grpc_infer(prompt=PROMPT, num_inference_steps=3, seed=last["seed"].item())
+    np.testing.assert_array_equal(last["image"], again)
+
+
+def wait_until_idle(server):
+    deadline = time.monotonic() + 20
+    while server.metric("diffusion_requests_in_flight"):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("model", ["diffusion", "text_to_image"])
+def test_a_cancelled_request_stops_the_loop(server, wire_inputs, model):
+    wait_until_idle(server)
+    cancelled, steps = (server.metric(f"diffusion_{name}_total") for name in ("requests", "unet_steps"))
+    fields = wire_inputs(prompt=PROMPT, num_inference_steps=1000)
+    with tritonclient.grpc.InferenceServerClient(server.grpc_url) as client:
+        if model == "diffusion":
+            client.start_stream(lambda result, error: None)
+            client.async_stream_infer(model, fields)
+        else:
+            call = client.async_infer(model, fields, lambda result, error: None)
+        while server.metric("diffusion_unet_steps_total") - steps < 10:
+            time.sleep(0.01)
+        at_cancel = server.metric("diffusion_unet_steps_total")
+        client.stop_stream(cancel_requests=True) if model == "diffusion" else call.cancel()
+        wait_until_idle(server)
+    taken = server.metric("diffusion_unet_steps_total") - at_cancel
+    assert taken < 20, "the steps that ran while the cancellation was on its way"
+    assert server.metric("diffusion_requests_total") == cancelled + 1
+    assert server.metric("diffusion_active_samples") == 0
+
+
+def test_a_wrong_value_in_a_stream_gets_its_one_line(stream):
+    with pytest.raises(InferenceServerException) as caught:
+        stream(prompt=PROMPT, num_inference_steps=0)
+    assert "num_inference_steps is 0: use 1 to 1000" in caught.value.message()
