@@ -4,7 +4,7 @@ VENV := build/venv
 RUN := $(VENV)/bin/python
 CHECKPOINT ?= export/shapes/checkpoint
 PROMPT ?= a large red star on the left of a blue background
-PACKAGES := export docker client/triton_diffusion tests
+PACKAGES := export docker client/triton_diffusion model_repository/diffusion/1
 export TOKENIZERS_PARALLELISM := false
 
 .DEFAULT_GOAL := help
@@ -32,7 +32,6 @@ lint: $(VENV)/installed ## Check style and types
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy $(PACKAGES)
-	cd model_repository/diffusion/1 && ../../../$(VENV)/bin/mypy --config-file ../../../pyproject.toml .
 
 format: $(VENV)/installed ## Format the code
 	$(VENV)/bin/ruff check --fix .

@@ -12,6 +12,8 @@ class Runtime(StrEnum):
     ONNXRUNTIME = "onnxruntime"
 
 
+WARMUP_BATCHES = (1, 2)  # one picture, without guidance and with
+
 # No dynamic batching anywhere: the sampling loop already sends whole batches.
 SETTINGS = {
     # One process with one session, whose threads use all cores.
@@ -30,7 +32,22 @@ def config_pbtxt(model: Model, runtime: Runtime) -> str:
         f"max_batch_size: {model.max_batch}\n"
         f"input [\n{_entries(model.inputs)}\n]\n"
         f"output [\n{_entries(model.outputs)}\n]\n"
+        f"{''.join(_warmup(model, batch) for batch in WARMUP_BATCHES)}"
     )
+
+
+def _warmup(model: Model, batch: int) -> str:
+    """A call of zeros that Triton makes before it says that the model is ready."""
+    inputs = "".join(
+        f'  inputs {{ key: "{tensor.name}" value {{ data_type: TYPE_{tensor.dtype}, dims: [ {_smallest(tensor)} ], '
+        "zero_data: true } }\n"
+        for tensor in model.inputs
+    )
+    return f'model_warmup {{\n  name: "batch {batch}"\n  batch_size: {batch}\n{inputs}}}\n'
+
+
+def _smallest(tensor: Tensor) -> str:
+    return ", ".join(str(size.sizes.min if isinstance(size, Axis) else size) for size in tensor.shape or (1,))
 
 
 def _entries(tensors: tuple[Tensor, ...]) -> str:

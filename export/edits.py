@@ -30,7 +30,7 @@ def transpose_keys_once(graph: gs.Graph) -> None:
         swap = _producer(restore, "Reshape", "Transpose")
         flatten = _producer(swap, "Transpose", "Reshape")
         heads_first = _producer(flatten, "Reshape", "Transpose")
-        if heads_first and swap.attrs["perm"] == [0, 2, 1] and heads_first.attrs["perm"] == [0, 2, 1, 3]:
+        if swap and heads_first and swap.attrs["perm"] == [0, 2, 1] and heads_first.attrs["perm"] == [0, 2, 1, 3]:
             restore.op, restore.attrs = "Transpose", {"perm": [0, 2, 3, 1]}
             restore.inputs = [heads_first.inputs[0]]
 

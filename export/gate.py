@@ -9,6 +9,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -71,7 +72,7 @@ def random_inputs(model: Model, below: dict[str, int], seed: int = 0) -> Iterato
 
 
 def _random(rng: np.random.Generator, tensor: Tensor, batch: int, step: int, below: int | None) -> np.ndarray:
-    shape = [
+    shape: list[Any] = [
         min(size.sizes.min + step * (1 + i % 2), size.sizes.max) if isinstance(size, Axis) else size
         for i, size in enumerate(tensor.shape)
     ]

@@ -68,4 +68,4 @@ def axes(model: Model) -> list[Axis]:
 def _example(tensor: Tensor) -> torch.Tensor:
     """Two rows of zeros at the smallest size: torch.export takes a batch of one for a constant."""
     shape = [axis.sizes.min if isinstance(axis, Axis) else axis for axis in tensor.shape]
-    return torch.zeros(2, *shape, dtype=TORCH_DTYPES[tensor.dtype])  # type: ignore[arg-type]
+    return torch.zeros(2, *shape, dtype=TORCH_DTYPES[tensor.dtype])

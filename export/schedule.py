@@ -44,7 +44,7 @@ def read_schedule(folder: Path) -> tuple[dict[str, Any], str]:
     return schedule, prediction_type
 
 
-def with_defaults(config_class: type, settings: dict[str, Any]) -> dict[str, Any]:
+def with_defaults(config_class: Any, settings: dict[str, Any]) -> dict[str, Any]:
     """`settings` of a diffusers class, and that class's own default for each it leaves out."""
     parameters = inspect.signature(config_class.__init__).parameters.values()
     return {p.name: p.default for p in parameters if p.default is not p.empty} | settings

@@ -56,14 +56,13 @@ HELD_OUT_SCENES = tuple(scene for scene in ALL_SCENES if scene.held_out)
 
 def outline(shape: str, x: float, y: float, radius: float) -> list[tuple[float, float]]:
     """The corners of `shape` around (x, y); `radius` is half its height, in the units of x and y."""
-    if shape == "square":
-        angles, radii = [45, 135, 225, 315], [radius * math.sqrt(2)]
-    elif shape == "triangle":
+    if shape == "triangle":
         return [(x, y - radius), (x + 1.1 * radius, y + radius), (x - 1.1 * radius, y + radius)]
-    elif shape == "star":
-        angles, radii = range(-90, 270, 36), [1.1 * radius, 0.45 * radius]
-    else:
-        angles, radii = range(0, 360, 3), [radius]
+    angles, radii = {
+        "circle": (range(0, 360, 3), [radius]),
+        "square": (range(45, 405, 90), [radius * math.sqrt(2)]),
+        "star": (range(-90, 270, 36), [1.1 * radius, 0.45 * radius]),
+    }[shape]
     return [
         (x + r * math.cos(math.radians(a)), y + r * math.sin(math.radians(a)))
         for a, r in zip(angles, itertools.cycle(radii))

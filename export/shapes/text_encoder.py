@@ -76,7 +76,8 @@ def tokenize(tokenizer: CLIPTokenizer, captions: list[str]) -> torch.Tensor:
 
 def caption_batch(rng: np.random.Generator, batch_size: int) -> tuple[list[str], dict[str, torch.Tensor]]:
     """Captions of training scenes, and for each attribute the class it names: int64 (B,), the last class if none."""
-    captions, labels = [], {attribute: [] for attribute in ATTRIBUTES}
+    captions: list[str] = []
+    labels: dict[str, list[int]] = {attribute: [] for attribute in ATTRIBUTES}
     for index in rng.integers(len(TRAINING_SCENES), size=batch_size):
         caption, named = any_caption(TRAINING_SCENES[index], rng)
         captions.append(caption)

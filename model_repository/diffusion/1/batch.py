@@ -14,8 +14,9 @@ UNet = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 class Listener(Protocol):
     """Who waits for a generation. Called from the scheduler's thread, so each call must return at once."""
 
-    cancelled: bool
-    """Whether nobody waits any more; looked at before every step."""
+    @property
+    def cancelled(self) -> bool:
+        """Whether nobody waits any more; looked at before every step."""
 
     def stepped(self, step: int, denoised: np.ndarray | None) -> None:
         """`step` steps are done; `denoised` (N, C, h, w) is the current estimate where a preview is due."""

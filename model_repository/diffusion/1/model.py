@@ -1,7 +1,9 @@
 """Triton's side of `diffusion`: unpack, enqueue, respond. No maths."""
 
+import functools
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import engines
@@ -61,7 +63,7 @@ class TritonPythonModel:
             return
         if token:
             self._by_token[token] = responder
-            responder.on_last = lambda: self._by_token.pop(token)
+            responder.on_last = functools.partial(self._by_token.pop, token)
         self._pipeline.submit(parsed, responder)
 
     def _cancel(self, token: str) -> None:
@@ -77,7 +79,7 @@ class TritonResponder:
     def __init__(self, sender) -> None:
         self._sender = sender
         self.cancelled = False
-        self.on_last = lambda: None
+        self.on_last: Callable[[], object] = lambda: None
 
     def progress(self, step: int, num_steps: int, seeds: np.ndarray, preview: np.ndarray | None) -> None:
         self.cancelled = self.cancelled or self._sender.is_cancelled()

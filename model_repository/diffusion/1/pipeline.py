@@ -19,8 +19,9 @@ from text import PromptEncoder
 class Responder(Protocol):
     """Where the answers to one request go; exactly one of `image`, `error` and `nothing` is the last."""
 
-    cancelled: bool
-    """Whether the request was cancelled; kept up to date by `progress`, and free to read."""
+    @property
+    def cancelled(self) -> bool:
+        """Whether the request was cancelled; kept up to date by `progress`, and free to read."""
 
     def progress(self, step: int, num_steps: int, seeds: np.ndarray, preview: np.ndarray | None) -> None:
         """`step` of `num_steps` are done; `preview` uint8 (N, h, w, 3) where one is due."""

@@ -105,9 +105,13 @@ class Scheduler:
 
     def _step(self, batch: Batch) -> list[Batch]:
         """Advance `batch`; what is left of it: [] or one batch."""
-        batch = self._without_cancelled(batch)
-        if batch is None:
+        cancelled = [generation for generation in batch.generations if generation.listener.cancelled]
+        for generation in cancelled:
+            generation.listener.dropped()
+        remaining = self._rest(batch, [g for g in batch.generations if g not in cancelled])
+        if not remaining:
             return []
+        (batch,) = remaining
         try:
             batch.advance(self._unet)
         except Exception as reason:  # whatever the engine raised fails the requests in the call, and only those
@@ -124,13 +128,6 @@ class Scheduler:
             if generation.done:
                 generation.listener.finished(generation.latent.copy())
         return self._rest(batch, [generation for generation in batch.generations if not generation.done])
-
-    def _without_cancelled(self, batch: Batch) -> Batch | None:
-        cancelled = [generation for generation in batch.generations if generation.listener.cancelled]
-        for generation in cancelled:
-            generation.listener.dropped()
-        rest = self._rest(batch, [generation for generation in batch.generations if generation not in cancelled])
-        return rest[0] if rest else None
 
     def _rest(self, batch: Batch, staying: list[Generation]) -> list[Batch]:
         """`batch` with `staying` only."""
