@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from launching import Server, launch, wait_until_ready
+
+from tests.launching import Server, launch, wait_until_ready
 
 ROOT = Path(__file__).parents[1]
 SHIPPED = ROOT / "export/shapes/checkpoint"

@@ -25,16 +25,16 @@ class Server:
         return sum(float(value) for value in re.findall(rf"^{name}(?:\{{.*\}})? (\S+)$", text, re.MULTILINE))
 
 
-def launch(repository: Path, *options: str) -> subprocess.Popen[str]:
-    """Start the launcher on free ports; the caller ends it."""
+def launch(repository: Path, *options: str, stderr: int | None = None) -> subprocess.Popen[str]:
+    """Start the launcher on free ports; the caller ends it. `stderr` as for Popen; a pipe must be read."""
     ports = [f"--{name}-port=0" for name in ("http", "grpc", "metrics")]
     command = [sys.executable, str(LAUNCHER), f"--repository={repository}", *ports, *options]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True)
 
 
 def wait_until_ready(launcher: subprocess.Popen[str]) -> Server:
     """The addresses that the launcher prints once every model is ready."""
     assert launcher.stdout is not None
     line = launcher.stdout.readline()
-    assert line.startswith("ready"), launcher.communicate()[1]
+    assert line.startswith("ready"), "the launcher has said why on standard error"
     return Server(*re.findall(r"[\d.]+:\d+", line))

@@ -122,5 +122,6 @@ def fit_latent_rgb() -> dict[str, list]:
     cells = latent_of(pixels).permute(0, 2, 3, 1).reshape(-1, LATENT_CHANNELS)
     cells = torch.cat([cells, torch.ones(len(cells), 1)], dim=1)
     colours = F.avg_pool2d(pixels / 2 + 0.5, VAE_FACTOR).permute(0, 2, 3, 1).reshape(-1, 3)
-    *weight, bias = torch.linalg.lstsq(cells, colours).solution.round(decimals=4).tolist()
+    solution = torch.linalg.lstsq(cells.double(), colours.double()).solution
+    *weight, bias = (solution.round(decimals=4) + 0.0).tolist()  # the sum turns -0.0 into 0.0
     return {"weight": weight, "bias": bias}

@@ -1,4 +1,4 @@
-"""Where the milliseconds of one served picture go: python tests/benchmarks/one_picture.py [--output figures.json]
+"""Where the milliseconds of one served picture go: python -m tests.benchmarks.one_picture [--output FILE]
 
 One client asks `text_to_image` for one picture after another with every default. Triton's statistics tell the engines'
 time, `diffusion_generation_seconds_total` the time from acceptance to the last response, and the client the total:
@@ -6,25 +6,33 @@ time, `diffusion_generation_seconds_total` the time from acceptance to the last 
     encode, unet, decode   inside the engines
     loop                   the rest of the generation: tables, updates, calls between models
     transport              the rest of the total: text_to_image, Triton's front end, gRPC, the client
+
+For comparison, in the same run and in this process: the same loop and graphs without Triton, and diffusers with the
+same checkpoint, sampler and steps.
 """
 
-import argparse
 import json
-import platform
+import os
 import statistics
-import sys
 import time
+from collections.abc import Callable
 from datetime import date
+from importlib.metadata import version
 from pathlib import Path
+from typing import Annotated
 
+import torch
 import tritonclient.grpc
+import typer
+from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
 from rich.console import Console
 from rich.table import Table
 from triton_diffusion import Client
 
-sys.path.append(str(Path(__file__).parents[1]))
-from launching import Server, launch, wait_until_ready
+from export.in_process import InProcess
+from tests.launching import Server, launch, wait_until_ready
 
+SHIPPED = Path("export/shapes/checkpoint")
 PROMPT = "a small red circle on the left of a blue background"
 ENGINES = {"encode": "text_encoder", "unet": "unet", "decode": "vae_decoder"}
 WARM_UP = 5
@@ -50,6 +58,33 @@ def measure(server: Server, pictures: int) -> dict[str, float]:
     return parts | {"median": statistics.median(totals)}
 
 
+def milliseconds_each(make: Callable[[int], object], pictures: int) -> float:
+    """Mean milliseconds of `make(seed)`, warm."""
+    make(0)
+    start = time.perf_counter()
+    for seed in range(pictures):
+        make(seed)
+    return 1000 * (time.perf_counter() - start) / pictures
+
+
+def measure_in_process(repository: Path, pictures: int) -> float:
+    with InProcess(repository) as generator:
+        return milliseconds_each(lambda seed: generator.generate(PROMPT, seed=seed).result(), pictures)
+
+
+def measure_diffusers(checkpoint: Path, pictures: int) -> float:
+    pipeline = StableDiffusionPipeline.from_pretrained(checkpoint, dtype=torch.float32)
+    pipeline.scheduler = DPMSolverMultistepScheduler.from_config(pipeline.scheduler.config, use_karras_sigmas=True)
+    pipeline.set_progress_bar_config(disable=True)
+    guidance_scale = json.loads((checkpoint / "serving.json").read_text())["guidance_scale"]
+    return milliseconds_each(
+        lambda seed: pipeline(
+            PROMPT, num_inference_steps=20, guidance_scale=guidance_scale, generator=torch.Generator().manual_seed(seed)
+        ),
+        pictures,
+    )
+
+
 def clocks(server: Server) -> dict[str, float]:
     """Milliseconds spent so far inside each engine, and in all generations."""
     with tritonclient.grpc.InferenceServerClient(server.grpc_url) as client:
@@ -60,28 +95,37 @@ def clocks(server: Server) -> dict[str, float]:
     return spent | {"generation": 1000 * server.metric("diffusion_generation_seconds_total")}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Where the milliseconds of one served picture go.")
-    parser.add_argument("--repository", type=Path, default=Path("model_repository"))
-    parser.add_argument("--pictures", type=int, default=50)
-    parser.add_argument("--output", type=Path, help="write the figures as JSON")
-    arguments = parser.parse_args()
-    launcher = launch(arguments.repository)
+def processor() -> str:
+    """The processor's name, as Linux tells it."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return next(line.split(": ")[1] for line in lines if line.startswith("model name"))
+
+
+def main(
+    repository: Path = Path("model_repository"),
+    checkpoint: Annotated[Path, typer.Option(help="What the repository was exported from.")] = SHIPPED,
+    pictures: int = 50,
+    output: Annotated[Path | None, typer.Option(help="Write the figures as JSON.")] = None,
+) -> None:
+    """Measure where the milliseconds of one served picture go."""
+    launcher = launch(repository)
     try:
-        milliseconds = measure(wait_until_ready(launcher), arguments.pictures)
+        milliseconds = measure(wait_until_ready(launcher), pictures)
     finally:
         launcher.terminate()
         launcher.wait()
+    milliseconds["in process"] = measure_in_process(repository, pictures)
+    milliseconds["diffusers"] = measure_diffusers(checkpoint, max(pictures // 5, 1))
     table = Table("part", "ms", "share")
     for part, value in milliseconds.items():
         table.add_row(part, f"{value:.1f}", f"{value / milliseconds['total']:.1%}")
     Console().print(table)
-    if arguments.output:
+    if output:
         figures = {name: round(value, 2) for name, value in milliseconds.items()}
-        machine = {"machine": platform.processor() or platform.machine(), "python": platform.python_version()}
-        record = {"date": date.today().isoformat(), **machine, "pictures": arguments.pictures, "milliseconds": figures}
-        arguments.output.write_text(json.dumps(record, indent=1) + "\n")
+        machine = {"processor": processor(), "cores": os.cpu_count(), "onnxruntime": version("onnxruntime")}
+        record = {"date": date.today().isoformat(), **machine, "pictures": pictures, "milliseconds": figures}
+        output.write_text(json.dumps(record, indent=1) + "\n")
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

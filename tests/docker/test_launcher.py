@@ -9,10 +9,12 @@ import sys
 import threading
 import time
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
-from launching import LAUNCHER, launch, wait_until_ready
 from triton_diffusion import Client, ServerUnavailable
+
+from tests.launching import LAUNCHER, launch, wait_until_ready
 
 PROMPT = "a red circle"
 
@@ -29,8 +31,6 @@ def start(request):
 
     def run(*arguments, **keywords):
         launcher = launch(*arguments, **keywords)
-        request.addfinalizer(launcher.stdout.close)
-        request.addfinalizer(launcher.stderr.close)
         request.addfinalizer(launcher.wait)
         request.addfinalizer(launcher.kill)
         return launcher
@@ -49,18 +49,18 @@ def last_words(launcher: subprocess.Popen[str]) -> str:
 
 
 def test_a_repository_that_was_never_exported_names_the_command_that_writes_it(start, tmp_path):
-    assert "write the repository with `python -m export CHECKPOINT`" in last_words(start(tmp_path))
+    assert "write the repository with `python -m export CHECKPOINT`" in last_words(start(tmp_path, stderr=PIPE))
 
 
 def test_a_missing_model_is_named(start, repository):
     shutil.rmtree(repository / "vae_decoder")
-    assert "vae_decoder is missing" in last_words(start(repository))
+    assert "vae_decoder is missing" in last_words(start(repository, stderr=PIPE))
 
 
 def test_a_corrupt_model_is_named_with_what_to_do(start, repository):
     model = repository / "unet/1/model.onnx"
     model.write_bytes(model.read_bytes()[: model.stat().st_size // 2])
-    said = last_words(start(repository))
+    said = last_words(start(repository, stderr=PIPE))
     assert "model unet does not load" in said
     assert "python -m export" in said
 
@@ -68,7 +68,7 @@ def test_a_corrupt_model_is_named_with_what_to_do(start, repository):
 def test_an_occupied_port_is_named_with_its_option(start, repository):
     with socket.create_server(("127.0.0.1", 0)) as occupier:
         port = occupier.getsockname()[1]
-        said = last_words(start(repository, f"--grpc-port={port}"))
+        said = last_words(start(repository, f"--grpc-port={port}", stderr=PIPE))
     assert f"cannot listen on 127.0.0.1:{port}" in said
     assert "--grpc-port" in said
 

@@ -28,7 +28,9 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     text_config.hidden_act = "gelu"
     pipeline.text_encoder = CLIPTextModel(text_config)
     pipeline.tokenizer.pad_token = "!"
-    pipeline.scheduler = DDIMScheduler(prediction_type="v_prediction", rescale_betas_zero_snr=True, steps_offset=1)
+    pipeline.scheduler = DDIMScheduler(
+        prediction_type="v_prediction", rescale_betas_zero_snr=True, steps_offset=1, clip_sample=False
+    )
     folder = tmp_path_factory.mktemp("generations") / "second"
     pipeline.save_pretrained(folder)
     return folder

@@ -42,7 +42,7 @@ class TritonPythonModel:
     def execute(self, requests: list) -> None:
         for request in requests:
             parameters = json.loads(request.parameters() or "{}")
-            responder = TritonResponder(request.get_response_sender())
+            responder = TritonResponder(request.get_response_sender(), from_bls="token" in parameters)
             if "cancel" in parameters:
                 self._cancel(parameters["cancel"])
                 responder.nothing()
@@ -76,8 +76,9 @@ class TritonPythonModel:
 class TritonResponder:
     """Sends the responses to one request."""
 
-    def __init__(self, sender) -> None:
+    def __init__(self, sender, from_bls: bool) -> None:
         self._sender = sender
+        self._from_bls = from_bls
         self.cancelled = False
         self.on_last: Callable[[], object] = lambda: None
 
@@ -91,7 +92,10 @@ class TritonResponder:
         self._last(_response(num_steps, num_steps, seeds, {"image": image}))
 
     def error(self, reason: Exception) -> None:
-        self._last(pb_utils.InferenceResponse(error=pb_utils.TritonError(str(reason), _code(reason))))
+        code = _code(reason)
+        # BLS turns every code into INTERNAL, so text_to_image reads it from the message.
+        message = f"{code}: {reason}" if self._from_bls else str(reason)
+        self._last(pb_utils.InferenceResponse(error=pb_utils.TritonError(message, getattr(pb_utils.TritonError, code))))
 
     def nothing(self) -> None:
         self.on_last()
@@ -107,9 +111,8 @@ def _response(step: int, num_steps: int, seeds: np.ndarray, extra: dict[str, np.
     return pb_utils.InferenceResponse([pb_utils.Tensor(name, array) for name, array in tensors.items()])
 
 
-def _code(reason: Exception) -> int:
+def _code(reason: Exception) -> str:
+    """The name of Triton's error code for `reason`."""
     if isinstance(reason, InvalidRequest):
-        return pb_utils.TritonError.INVALID_ARG
-    if isinstance(reason, ShuttingDown):
-        return pb_utils.TritonError.UNAVAILABLE
-    return pb_utils.TritonError.INTERNAL
+        return "INVALID_ARG"
+    return "UNAVAILABLE" if isinstance(reason, ShuttingDown) else "INTERNAL"

@@ -25,7 +25,7 @@ class TritonPythonModel:
         last = None
         for response in responses:  # one a step: the moments at which a cancelled request can be noticed
             if response.has_error():
-                return pb_utils.InferenceResponse(error=response.error())
+                return pb_utils.InferenceResponse(error=_with_code(response.error().message()))
             if request.is_cancelled():
                 self._cancel(token, request.inputs())
             if pb_utils.get_output_tensor_by_name(response, "image") is not None:
@@ -42,3 +42,11 @@ class TritonPythonModel:
             model_name="diffusion", inputs=inputs, requested_output_names=OUTPUTS, parameters={"cancel": token}
         )
         list(cancel.exec(decoupled=True))
+
+
+def _with_code(message: str):
+    """The error that `diffusion` sent: BLS has lost its code, which stands before the message as well."""
+    name, separator, rest = message.partition(": ")
+    if separator and name in ("INVALID_ARG", "UNAVAILABLE", "INTERNAL"):
+        return pb_utils.TritonError(rest, getattr(pb_utils.TritonError, name))
+    return pb_utils.TritonError(message)
