@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 VENV := build/venv
 RUN := $(VENV)/bin/python
 CHECKPOINT ?= export/shapes/checkpoint
-PROMPT ?= a large red star on the left of a blue background
+PROMPT ?= a large red circle on the left of a blue background
 PACKAGES := export docker client/triton_diffusion model_repository/diffusion/1
 export TOKENIZERS_PARALLELISM := false
 

@@ -1,7 +1,7 @@
 """Edits that make an exported graph smaller, one function an edit. None changes a result by a bit.
 
-On a UNet of Stable Diffusion's kind (846 nodes, 14 attentions, 30 group norms) they leave 690 nodes, and ONNX Runtime
-on one core needs 1-2% less time at every batch.
+Of the shipped checkpoint's UNet they leave 690 of 846 nodes, of its text encoder 75 of 97, and ONNX Runtime on one core
+needs 3-4% and 5-10% less time a call. The exporter's notes on the nodes, stack traces with the names of files, go too.
 """
 
 import numpy as np
@@ -15,7 +15,6 @@ def edit(model: onnx.ModelProto) -> onnx.ModelProto:
     for apply in (transpose_keys_once, drop_nan_guards, fold_reshapes):
         apply(graph)
     graph.cleanup().toposort()
-    # Going through GraphSurgeon also drops what the exporter notes on each node, stack traces with file names included.
     return gs.export_onnx(graph)
 
 

@@ -13,7 +13,7 @@ from tritonclient.utils import serialize_byte_tensor
 
 from ._errors import DeadlineExceeded, DiffusionError, ServerUnavailable
 from ._request import Tensor
-from ._response import Outputs, error_from_status
+from ._response import Outputs, error_from_status, error_in_stream
 
 
 class GrpcTransport:
@@ -52,19 +52,21 @@ class GrpcTransport:
 
     def stream(self, model: str, tensors: Sequence[Tensor], timeout: float | None) -> Generator[Outputs]:
         """The responses of a decoupled model. The request is sent at the first `next`; closing cancels it."""
-        call = self._stream(
-            request(model, tensors),
-            timeout=timeout,
-            # An error becomes the call's status; without this it is a message that has lost its code.
-            metadata=(("triton_grpc_error", "true"),),
-        )
+        # Without the header "triton_grpc_error", which would give errors their status: Triton 2.51 crashes on it.
+        call = self._stream(request(model, tensors), timeout=timeout)
+        error_message = ""
         try:
             for response in call:
-                yield _outputs(response.infer_response)
+                if response.error_message:  # the last response; the call then ends by itself
+                    error_message = response.error_message
+                else:
+                    yield _outputs(response.infer_response)
         except grpc.RpcError as error:
             raise self._translated(error, timeout) from error
         finally:
             call.cancel()  # does nothing to a call that has ended
+        if error_message:
+            raise error_in_stream(error_message, self._url)
 
     def _translated(self, error: grpc.RpcError, timeout: float | None) -> DiffusionError:
         status, message = error.code().name, error.details()

@@ -45,6 +45,15 @@ def error_from_status(status: str, message: str, url: str) -> DiffusionError:
     return InvalidRequest(message, field and field[1])
 
 
+def error_in_stream(message: str, url: str) -> DiffusionError:
+    """The error for an error response in a gRPC stream: Triton sends the text there without its status."""
+    if _FIELD.match(message):  # how the server begins every line about a value
+        return error_from_status("INVALID_ARGUMENT", message, url)
+    if message.startswith("Request for unknown model"):
+        return error_from_status("NOT_FOUND", message, url)
+    return error_from_status("INTERNAL", message, url)
+
+
 def pictures(outputs: Outputs, fields: Mapping[str, Value]) -> list[Image.Image]:
     """The pictures of one response, each with its own seed and the given settings in `info`.
 
@@ -67,7 +76,10 @@ def events(responses: Generator[Outputs], fields: Mapping[str, Value]) -> Genera
     with closing(responses):
         for outputs in responses:
             if "image" in outputs:
-                yield Completed(pictures(outputs, fields))
+                images = pictures(outputs, fields)
+                for _ in responses:  # to the end of the call, so that whoever leaves now cancels nothing
+                    pass
+                yield Completed(images)
                 return
             step, num_steps = int(_output(outputs, "step")[0]), int(_output(outputs, "num_steps")[0])
             yield Progress(step, num_steps)

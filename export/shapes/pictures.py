@@ -10,16 +10,16 @@ from export.shapes.scenes import IMAGE_SIZE
 
 PROMPTS = (
     "a large red circle on the left of a black background",
-    "a small yellow star at the top of a blue background",
+    "a small yellow triangle at the top of a blue background",
     "a large blue square in the center of a white background",
     "a small purple triangle on the right of a gray background",
-    "a large white star at the bottom of a green background",
-    "a large red star on the left of a blue background",
+    "a large white triangle at the bottom of a green background",
+    "a small red circle on the left of a blue background",
     "a small purple circle in the middle of a white background",
     "a large yellow square on the right of a green background",
     "a small green triangle at the top of a black background",
     "a white circle",
-    "a blue star on a gray background",
+    "a blue square on a gray background",
     "a green background",
 )
 COLUMNS = 4

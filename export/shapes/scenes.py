@@ -21,13 +21,13 @@ PALETTE = {
     "gray": (128, 128, 128),
     "black": (20, 20, 24),
 }
-SHAPES = ("circle", "square", "triangle", "star")
+SHAPES = ("circle", "square", "triangle")
 COLOURS = ("red", "green", "blue", "yellow", "purple", "white")
 BACKGROUNDS = ("black", "gray", "white", "blue", "green")
-RADII = {"small": 19.0, "large": 31.0}
+RADII = {"small": 23.0, "large": 34.0}
 PLACES = {"left": (40, 64), "right": (88, 64), "top": (64, 40), "bottom": (64, 88), "center": (64, 64)}
 
-HELD_OUT = {("circle", "purple"), ("square", "yellow"), ("triangle", "green"), ("star", "red")}
+HELD_OUT = {("circle", "purple"), ("square", "yellow"), ("triangle", "green")}
 """Shape and colour pairs that training never sees, each word of which it sees often."""
 
 
@@ -58,15 +58,10 @@ def outline(shape: str, x: float, y: float, radius: float) -> list[tuple[float, 
     """The corners of `shape` around (x, y); `radius` is half its height, in the units of x and y."""
     if shape == "triangle":
         return [(x, y - radius), (x + 1.1 * radius, y + radius), (x - 1.1 * radius, y + radius)]
-    angles, radii = {
-        "circle": (range(0, 360, 3), [radius]),
-        "square": (range(45, 405, 90), [radius * math.sqrt(2)]),
-        "star": (range(-90, 270, 36), [1.1 * radius, 0.45 * radius]),
-    }[shape]
-    return [
-        (x + r * math.cos(math.radians(a)), y + r * math.sin(math.radians(a)))
-        for a, r in zip(angles, itertools.cycle(radii))
-    ]
+    if shape == "square":
+        return [(x + radius * dx, y + radius * dy) for dx, dy in ((-1, -1), (1, -1), (1, 1), (-1, 1))]
+    angles = np.linspace(0, 2 * math.pi, 120, endpoint=False)
+    return [(x + radius * math.cos(angle), y + radius * math.sin(angle)) for angle in angles]
 
 
 def draw(scene: Scene, rng: np.random.Generator) -> np.ndarray:

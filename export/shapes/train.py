@@ -22,12 +22,13 @@ from export.shapes.text_encoder import new_tokenizer, save_tokenizer, train_text
 from export.shapes.unet import new_scheduler, train_unet
 from export.shapes.vae import decoder_loss, encoder_loss, new_vae, scene_batches, train_vae_half
 
-DECODER_ITERATIONS = 2000
+DECODER_RUNS = ((1800, 2e-3), (1500, 1e-3))
+"""Iterations and peak learning rate of each run, the next of which goes on from the last."""
 ENCODER_ITERATIONS = 400
-TEXT_ENCODER_ITERATIONS = 300
-UNET_ITERATIONS = 2600
+TEXT_ENCODER_ITERATIONS = 500
+UNET_RUNS = ((2600, 64, 1e-3), (2600, 32, 6e-4))
+"""Iterations, batch size and peak learning rate of each run."""
 LOG_EVERY = 50
-ACCURACY_EVERY = 500
 GUIDANCE_SCALE = 3.0
 
 
@@ -100,20 +101,25 @@ def _stage(folder: Path, kind: Any, make: Callable[[], Any]) -> Any:
 
 
 def _train_vae(log: TrainingLog) -> AutoencoderKL:
+    torch.manual_seed(0)
     vae = new_vae()
-    train_vae_half(vae, decoder_loss, DECODER_ITERATIONS, log.stage("vae_decoder", DECODER_ITERATIONS))
+    for run, (iterations, peak_rate) in enumerate(DECODER_RUNS):
+        report = log.stage(f"vae_decoder_{run}", iterations)
+        train_vae_half(vae, decoder_loss, iterations, report, peak_rate, seed=run)
     train_vae_half(vae, encoder_loss, ENCODER_ITERATIONS, log.stage("vae_encoder", ENCODER_ITERATIONS))
     return vae
 
 
 def _train_unet(parts: dict[str, Any], log: TrainingLog) -> UNet2DConditionModel:
-    def check(iteration: int, average: UNet2DConditionModel) -> None:
-        if (iteration + 1) % ACCURACY_EVERY == 0:
-            figures = pipeline_accuracy(assemble(unet=average, **parts), GUIDANCE_SCALE)
-            log.add("accuracy", iteration=iteration + 1, **figures)
-
-    report = log.stage("unet", UNET_ITERATIONS)
-    return train_unet(parts["tokenizer"], parts["text_encoder"], UNET_ITERATIONS, report, check)
+    unet = None
+    for run, (iterations, batch_size, peak_rate) in enumerate(UNET_RUNS):
+        report = log.stage(f"unet_{run}", iterations)
+        unet = train_unet(
+            parts["tokenizer"], parts["text_encoder"], iterations, report, unet, peak_rate, batch_size, seed=run
+        )
+        figures = pipeline_accuracy(assemble(unet=unet, **parts), GUIDANCE_SCALE)
+        log.add("accuracy", unet_run=run, **figures)
+    return unet
 
 
 def fit_latent_rgb() -> dict[str, list]:

@@ -16,7 +16,7 @@ from export.shapes.text_encoder import CONTEXT_DIM, tokenize
 
 DROPPED_CAPTIONS = 0.1
 """Share of captions replaced by the empty one, so that classifier-free guidance has its unconditional half."""
-EMA_DECAY = 0.998
+EMA_DECAY = 0.999
 
 
 def new_unet() -> UNet2DConditionModel:
@@ -64,9 +64,12 @@ def encoded_scenes(count: int, seed: int) -> tuple[torch.Tensor, list[Scene]]:
 
 
 def spread_timesteps(batch_size: int, generator: torch.Generator) -> torch.Tensor:
-    """One uniform draw from each of `batch_size` equal slices of 0..999: int64 (B,), in random order."""
-    slices = (torch.arange(batch_size) + torch.rand(batch_size, generator=generator)) * (1000 / batch_size)
-    return slices.long()[torch.randperm(batch_size, generator=generator)]
+    """One draw from each of `batch_size` slices of 0..999: int64 (B,), in random order.
+
+    More of them are low than high: colour and place, decided in high noise, are learned soon, but outlines are not.
+    """
+    places = (torch.arange(batch_size) + torch.rand(batch_size, generator=generator)) / batch_size  # 0..1
+    return (1000 * places**1.5).long()[torch.randperm(batch_size, generator=generator)]
 
 
 def train_unet(
@@ -74,20 +77,21 @@ def train_unet(
     text_encoder: CLIPTextModel,
     iterations: int,
     report: Callable[..., None],
-    checkpoint: Callable[[int, UNet2DConditionModel], None],
+    resume: UNet2DConditionModel | None = None,
+    peak_rate: float = 1e-3,
     batch_size: int = 64,
     num_scenes: int = 16384,
     seed: int = 0,
 ) -> UNet2DConditionModel:
-    """Train from nothing on latents computed once; `checkpoint` sees the averaged weights as they improve."""
+    """Train from nothing, or on from `resume`, on latents computed once; returns the averaged weights."""
     torch.manual_seed(seed)
     rng, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
     latents, scenes = encoded_scenes(num_scenes, seed)
     scheduler = new_scheduler()
-    unet = new_unet().to(memory_format=torch.channels_last)
+    unet = (resume or new_unet()).to(memory_format=torch.channels_last).train()
     average = copy.deepcopy(unet).eval()
-    optimizer = torch.optim.AdamW(unet.parameters(), lr=1e-3, betas=(0.9, 0.99), weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-3, total_steps=iterations, pct_start=0.05)
+    optimizer = torch.optim.AdamW(unet.parameters(), lr=peak_rate, betas=(0.9, 0.99), weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, peak_rate, total_steps=iterations, pct_start=0.05)
     for iteration in range(iterations):
         chosen = rng.integers(num_scenes, size=batch_size)
         captions = ["" if rng.random() < DROPPED_CAPTIONS else any_caption(scenes[i], rng)[0] for i in chosen]
@@ -108,5 +112,4 @@ def train_unet(
         with torch.no_grad():
             torch._foreach_lerp_(list(average.parameters()), list(unet.parameters()), 1 - decay)
         report(iteration, loss=loss.item())
-        checkpoint(iteration, average)
     return average

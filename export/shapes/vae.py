@@ -42,9 +42,16 @@ def decoder_loss(vae: AutoencoderKL, pixels: torch.Tensor) -> torch.Tensor:
     """How far the picture decoded from the latent of `pixels`, slightly disturbed, is from `pixels`."""
     latent = latent_of(pixels)
     error = vae.decode(latent + LATENT_NOISE * torch.randn_like(latent)).sample - pixels
-    detail = (pixels - F.avg_pool2d(pixels, 9, stride=1, padding=4, count_include_pad=False)).abs()
-    weight = 1 + EDGE_WEIGHT * F.max_pool2d(detail.amax(1, keepdim=True), 9, stride=1, padding=4).clamp(max=1)
+    weight = 1 + EDGE_WEIGHT * nearness_to_edges(pixels)
     return (weight * (error.abs() + error.square())).mean() / weight.mean()
+
+
+def nearness_to_edges(pixels: torch.Tensor) -> torch.Tensor:
+    """Float32 (B, 1, H, W): 0 on the plain background, and larger at faint edges, whose errors are smaller."""
+    detail = (pixels - F.avg_pool2d(pixels, 9, stride=1, padding=4, count_include_pad=False)).abs()
+    detail = F.max_pool2d(detail.amax(1, keepdim=True), 9, stride=1, padding=4)
+    contrast = detail.amax((2, 3), keepdim=True)
+    return detail / contrast / contrast.clamp(min=0.25, max=1)
 
 
 def encoder_loss(vae: AutoencoderKL, pixels: torch.Tensor) -> torch.Tensor:
@@ -58,14 +65,15 @@ def train_vae_half(
     loss_of: Callable[[AutoencoderKL, torch.Tensor], torch.Tensor],
     iterations: int,
     report: Callable[..., None],
+    peak_rate: float = 2e-3,
     batch_size: int = 8,
     seed: int = 0,
 ) -> None:
     """Train the half of `vae` that `loss_of` runs, on scenes drawn on the fly; `report` receives the loss."""
     torch.manual_seed(seed)
     vae.to(memory_format=torch.channels_last).train()
-    optimizer = torch.optim.AdamW(vae.parameters(), lr=2e-3, betas=(0.9, 0.99), weight_decay=0)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=iterations, pct_start=0.1)
+    optimizer = torch.optim.AdamW(vae.parameters(), lr=peak_rate, betas=(0.9, 0.99), weight_decay=0)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, peak_rate, total_steps=iterations, pct_start=0.1)
     for iteration, pixels in zip(range(iterations), scene_batches(batch_size, seed)):
         loss = loss_of(vae, pixels.to(memory_format=torch.channels_last))
         optimizer.zero_grad(set_to_none=True)

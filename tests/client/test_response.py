@@ -16,7 +16,7 @@ from triton_diffusion import (
     ServerUnavailable,
     save_png,
 )
-from triton_diffusion._response import Outputs, error_from_status, events, pictures
+from triton_diffusion._response import Outputs, error_from_status, error_in_stream, events, pictures
 
 FIELDS = {"prompt": "a red circle, 圆 é", "num_images": 2, "guidance_scale": 7.5, "seed": 7, "preview_interval": 2}
 RNG = np.random.default_rng(0)
@@ -115,3 +115,17 @@ def test_the_field_is_read_from_the_message(message, field):
     error = error_from_status("INVALID_ARGUMENT", message, "localhost:8001")
     assert isinstance(error, InvalidRequest)
     assert (str(error), error.field) == (message, field)
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ("height is 100: this server's engines take 128", InvalidRequest),
+        ("Request for unknown model: 'diffusion' is not found", ServerUnavailable),
+        ("unet failed at height 100", GenerationFailed),
+    ],
+)
+def test_an_error_in_a_stream_has_no_status(message, expected):
+    error = error_in_stream(message, "localhost:8001")
+    assert type(error) is expected
+    assert str(error).endswith(message)

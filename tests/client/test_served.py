@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -30,6 +31,13 @@ def client(server):
 def http_client(server):
     with Client(server.http_url, "http") as client:
         yield client
+
+
+def steps_until_idle(server) -> float:
+    """UNet calls that the server has made once no request is left in it."""
+    while server.metric("diffusion_requests_in_flight"):
+        time.sleep(0.05)
+    return server.metric("diffusion_unet_steps_total")
 
 
 def same(one: list[Image.Image], other: list[Image.Image]) -> bool:
@@ -89,11 +97,12 @@ def test_previews(client):
     assert same(completed.images, client.text_to_image(PROMPT, **settings))  # looking changes nothing
 
 
-def test_closing_the_iterator_early(client):
-    threads = threading.active_count()
+def test_closing_the_iterator_stops_the_server(server, client):
+    steps, threads = steps_until_idle(server), threading.active_count()
     for _ in range(3):
         with closing(client.stream(PROMPT, num_inference_steps=LONG)) as events:
             assert isinstance(next(events), Progress)
+    assert steps_until_idle(server) - steps < LONG
     assert threading.active_count() == threads
     assert client.text_to_image(PROMPT, num_inference_steps=2)
 
@@ -205,6 +214,8 @@ cli.app()
 """
     command = [sys.executable, "-c", code, "generate", PROMPT, "--steps", str(LONG), "--url", server.grpc_url]
     environment = os.environ | {"PYTHONPATH": str(CLIENT)}
+    steps = steps_until_idle(server)
     result = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert (result.returncode, result.stderr) == (130, "triton-diffusion: interrupted\n")
     assert list(tmp_path.iterdir()) == []
+    assert steps_until_idle(server) - steps < LONG

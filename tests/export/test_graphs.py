@@ -9,7 +9,9 @@ import torch
 from diffusers.image_processor import VaeImageProcessor
 
 from export.checkpoint import Checkpoint
-from export.gate import psnr, relative_error
+from export.gate import check_graph, psnr, relative_error
+from export.graphs import write_graph
+from export.modules import TextEncoder
 from export.specification import Axis, Sizes, Tensor, engines
 
 ONNX_TYPES = {"FP32": "tensor(float)", "INT32": "tensor(int32)", "UINT8": "tensor(uint8)"}
@@ -81,6 +83,19 @@ def test_text_encoder(repository: Path, tiny: Checkpoint) -> None:
         expected = tiny.load_text_encoder()(ids)[0].numpy()
     context = run(session(repository, "text_encoder"), input_ids=ids.numpy().astype(np.int32))
     assert relative_error(expected, context) < 1e-5
+
+
+def test_weights_past_the_limit_go_to_a_file_of_their_own(
+    tiny: Checkpoint, sizes: Sizes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("export.graphs.SINGLE_FILE_LIMIT", 10_000)
+    model, module = engines(sizes)["text_encoder"], TextEncoder(tiny.load_text_encoder()).eval()
+    (tmp_path / "first").mkdir()
+    write_graph(model, module, tmp_path / "first")
+    moved = (tmp_path / "first").rename(tmp_path / "moved")
+    assert sorted(path.name for path in moved.iterdir()) == ["model.onnx", "model.onnx.data"]
+    assert (moved / "model.onnx.data").stat().st_size > 100_000
+    check_graph(model, moved / "model.onnx", module, {"input_ids": 600})
 
 
 @pytest.mark.parametrize("name", ["text_encoder", "unet", "vae_decoder"])
