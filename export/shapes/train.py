@@ -22,7 +22,7 @@ from export.shapes.text_encoder import new_tokenizer, save_tokenizer, train_text
 from export.shapes.unet import new_scheduler, train_unet
 from export.shapes.vae import decoder_loss, encoder_loss, new_vae, scene_batches, train_vae_half
 
-DECODER_RUNS = ((1800, 2e-3), (1500, 1e-3))
+DECODER_RUNS = ((1800, 2e-3), (1000, 1e-3))
 """Iterations and peak learning rate of each run, the next of which goes on from the last."""
 ENCODER_ITERATIONS = 400
 TEXT_ENCODER_ITERATIONS = 500

@@ -17,6 +17,7 @@ from export.shapes.text_encoder import CONTEXT_DIM, tokenize
 DROPPED_CAPTIONS = 0.1
 """Share of captions replaced by the empty one, so that classifier-free guidance has its unconditional half."""
 EMA_DECAY = 0.999
+NUM_SCENES = 16384
 
 
 def new_unet() -> UNet2DConditionModel:
@@ -80,20 +81,19 @@ def train_unet(
     resume: UNet2DConditionModel | None = None,
     peak_rate: float = 1e-3,
     batch_size: int = 64,
-    num_scenes: int = 16384,
     seed: int = 0,
 ) -> UNet2DConditionModel:
     """Train from nothing, or on from `resume`, on latents computed once; returns the averaged weights."""
     torch.manual_seed(seed)
     rng, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
-    latents, scenes = encoded_scenes(num_scenes, seed)
+    latents, scenes = encoded_scenes(NUM_SCENES, seed)
     scheduler = new_scheduler()
     unet = (resume or new_unet()).to(memory_format=torch.channels_last).train()
     average = copy.deepcopy(unet).eval()
     optimizer = torch.optim.AdamW(unet.parameters(), lr=peak_rate, betas=(0.9, 0.99), weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, peak_rate, total_steps=iterations, pct_start=0.05)
     for iteration in range(iterations):
-        chosen = rng.integers(num_scenes, size=batch_size)
+        chosen = rng.integers(NUM_SCENES, size=batch_size)
         captions = ["" if rng.random() < DROPPED_CAPTIONS else any_caption(scenes[i], rng)[0] for i in chosen]
         with torch.no_grad():
             context = text_encoder(tokenize(tokenizer, captions)).last_hidden_state
