@@ -29,7 +29,7 @@ TEXT_ENCODER_ITERATIONS = 500
 UNET_RUNS = ((2600, 64, 1e-3), (2600, 32, 6e-4))
 """Iterations, batch size and peak learning rate of each run."""
 LOG_EVERY = 50
-GUIDANCE_SCALE = 3.0
+GUIDANCE_SCALE = 2.0
 
 
 class TrainingLog:
