@@ -97,7 +97,8 @@ class Server:
             f"--http-port={arguments.http_port}",
             f"--grpc-port={arguments.grpc_port}",
             f"--metrics-port={arguments.metrics_port}",
-            "--exit-timeout-secs=10",
+            "--exit-timeout-secs=30",  # ending the sixteen processes of text_to_image takes ten
+            *([] if arguments.verbose else ["--log-info=false"]),
         ]
         self._process = subprocess.Popen(
             command,
@@ -166,7 +167,7 @@ class Server:
         """End Triton, by force if it does not."""
         self._process.terminate()
         try:
-            self._process.wait(timeout=30)
+            self._process.wait(timeout=45)
         except subprocess.TimeoutExpired:
             self._process.kill()
 

@@ -45,6 +45,8 @@ def analyse(image: np.ndarray) -> Scene | None:
         return None
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
+    if bottom - top == len(image):  # no figure but the whole picture
+        return None
     figure = mask[top:bottom, left:right]
 
     overlaps = {shape: overlap(figure, shape) for shape in SHAPES}
