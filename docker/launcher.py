@@ -139,7 +139,7 @@ class Server:
 
     def _reason_for_exit(self) -> str:
         """The line of Triton's log that says why it ended."""
-        self._log_reader.join()
+        self._log_reader.join(timeout=2)  # a crash can leave a stub behind that holds the log open
         log = "".join(self._early_log)
         failed = re.search(r"failed to load '(\w+)' version \d+: (.+)", log)
         if failed:

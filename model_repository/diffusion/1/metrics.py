@@ -1,5 +1,7 @@
 """What the loop counts, as Triton metrics on the server's metrics endpoint."""
 
+import threading
+
 import triton_python_backend_utils as pb_utils
 
 COUNTERS = {
@@ -20,6 +22,7 @@ class TritonMetrics:
     """Counters and gauges named `diffusion_*`; `add` is safe from every thread."""
 
     def __init__(self) -> None:
+        self._one_at_a_time = threading.Lock()  # increments from two threads at once crash Triton 2.51
         family = pb_utils.MetricFamily
         counters = [family(f"diffusion_{name}_total", text, family.COUNTER) for name, text in COUNTERS.items()]
         gauges = [family(f"diffusion_{name}", text, family.GAUGE) for name, text in GAUGES.items()]
@@ -31,4 +34,5 @@ class TritonMetrics:
 
     def add(self, name: str, amount: float) -> None:
         """Count `amount` up, or, for a gauge, down."""
-        self._metrics[name].increment(float(amount))
+        with self._one_at_a_time:
+            self._metrics[name].increment(float(amount))
