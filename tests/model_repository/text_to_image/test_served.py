@@ -1,6 +1,7 @@
 """One request, one response, by HTTP and gRPC: equal to diffusers, and unharmed by what it is sent."""
 
 import itertools
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -52,6 +53,13 @@ def test_the_served_picture_equals_diffusers(diffusers_pipeline, grpc_infer, ora
 def test_http_and_grpc_give_the_same_picture(grpc_infer, http_infer):
     fields = {"prompt": PROMPT, "seed": 3, "num_images": 2, "num_inference_steps": 4}
     np.testing.assert_array_equal(grpc_infer(**fields), http_infer(**fields))
+
+
+def test_many_short_requests_from_eight_threads_are_all_answered(grpc_infer):
+    with ThreadPoolExecutor(8) as pool:
+        pictures = list(pool.map(lambda k: grpc_infer(prompt=PROMPT, seed=k % 4, num_inference_steps=2), range(100)))
+    for k, picture in enumerate(pictures):
+        np.testing.assert_array_equal(picture, pictures[k % 4])
 
 
 RANGES = {
