@@ -1,5 +1,9 @@
-"""`checkpoint.json`: what the sampling loop must know of the checkpoint its engines were made from."""
+"""`checkpoint.json`: what the sampling loop must know of the checkpoint its engines were made from.
 
+Clients read a part of it from the engines' configurations, which Triton sends to who asks.
+"""
+
+import json
 from typing import Any
 
 from export.checkpoint import Checkpoint
@@ -25,3 +29,12 @@ def describe(checkpoint: Checkpoint, sizes: Sizes) -> dict[str, Any]:
         "latent_rgb": checkpoint.latent_rgb,
         "num_tokens": NUM_TOKENS,
     }
+
+
+FOR_CLIENTS = ("name", "height", "width", "height_range", "width_range", "vae_factor", "guidance_scale")
+
+
+def config_parameter(description: dict[str, Any]) -> str:
+    """The line of config.pbtxt that tells clients, in JSON, what they can ask for."""
+    value = json.dumps({name: description[name] for name in FOR_CLIENTS})
+    return f'parameters {{ key: "checkpoint" value {{ string_value: {json.dumps(value)} }} }}\n'

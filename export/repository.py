@@ -9,7 +9,7 @@ import torch
 
 from export.checkpoint import Checkpoint
 from export.config import Runtime, config_pbtxt
-from export.description import describe
+from export.description import config_parameter, describe
 from export.gate import check_graph
 from export.graphs import axes, write_graph
 from export.modules import TextEncoder, UNet, VaeDecoder
@@ -43,7 +43,7 @@ def write_repository(
             _copy_hand_written(staging)
         _write_facts(checkpoint, sizes, staging)
         for name in ENGINES:
-            _write_engine(checkpoint, engines(sizes)[name], staging / name, runtime, report)
+            _write_engine(checkpoint, sizes, engines(sizes)[name], staging / name, runtime, report)
         report("moving the models into place")
         install(staging, repository, entries)
 
@@ -62,11 +62,17 @@ def _write_facts(checkpoint: Checkpoint, sizes: Sizes, staging: Path) -> None:
 
 
 def _write_engine(
-    checkpoint: Checkpoint, model: Model, folder: Path, runtime: Runtime, report: Callable[[str], None]
+    checkpoint: Checkpoint,
+    sizes: Sizes,
+    model: Model,
+    folder: Path,
+    runtime: Runtime,
+    report: Callable[[str], None],
 ) -> None:
     version = folder / "1"
     version.mkdir(parents=True)
-    (folder / "config.pbtxt").write_text(config_pbtxt(model, runtime), encoding="utf-8")
+    config = config_pbtxt(model, runtime) + config_parameter(describe(checkpoint, sizes))
+    (folder / "config.pbtxt").write_text(config, encoding="utf-8")
     if runtime is Runtime.PYTHON:
         shutil.copy(PYTHON_MODEL, version)
     report(f"{model.name}: reading the weights")
