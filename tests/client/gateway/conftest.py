@@ -1,4 +1,5 @@
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -26,7 +27,7 @@ def mock_gateway() -> Iterator[Callable[..., str]]:
 @contextmanager
 def _running(client: AsyncClient, **options) -> Iterator[str]:
     server = uvicorn.Server(uvicorn.Config(create_app(client, **options), log_level="error"))
-    listener = uvicorn.Config(server.config.app, port=0, log_level="error").bind_socket()
+    listener = socket.create_server(("127.0.0.1", 0))
     thread = threading.Thread(target=server.run, args=([listener],))
     thread.start()
     try:

@@ -71,7 +71,7 @@ def test_keys(mock_gateway, keys_file):
     address = mock_gateway(keys=Keys(keys_file))
     for path in ("/v1/models", "/v1/models/mock"):
         assert httpx2.get(address + path, headers={"authorization": f"Bearer {key}"}).status_code == 200
-    for header in ({}, {"authorization": key}, {"authorization": "Bearer "}, {"authorization": f"Bearer {key}x"}):
+    for header in ({}, {"authorization": key}, {"authorization": f"Basic {key}"}, {"authorization": f"Bearer {key}x"}):
         for answer in (
             httpx2.get(f"{address}/v1/models", headers=header),
             httpx2.get(f"{address}/v1/models/mock", headers=header),
