@@ -17,7 +17,7 @@ from ._failures import Refusal
 
 _LINE = re.compile(r"([\w.@-]{1,64})\s+sha256:([0-9a-f]{64})")
 _NAME = re.compile(r"[\w.@-]{1,64}")
-_log = logging.getLogger("uvicorn.error")
+_log = logging.getLogger("uvicorn.error")  # where uvicorn says whatever happens
 
 
 class Keys:
