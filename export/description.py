@@ -4,7 +4,7 @@ from typing import Any
 
 from export.checkpoint import Checkpoint
 from export.schedule import STEPS_OFFSET
-from export.specification import LATENT_CHANNELS, MAX_BATCH, NUM_TOKENS, Sizes
+from export.specification import LATENT_CHANNELS, MAX_BATCH, Sizes
 
 
 def describe(checkpoint: Checkpoint, sizes: Sizes) -> dict[str, Any]:
@@ -23,5 +23,4 @@ def describe(checkpoint: Checkpoint, sizes: Sizes) -> dict[str, Any]:
         "max_batch": MAX_BATCH,
         "guidance_scale": checkpoint.guidance_scale,
         "latent_rgb": checkpoint.latent_rgb,
-        "num_tokens": NUM_TOKENS,
     }

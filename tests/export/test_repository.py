@@ -50,7 +50,6 @@ def test_checkpoint_json(repository: Path, tiny: Checkpoint) -> None:
         "max_batch": {"text_encoder": 16, "unet": 32, "vae_decoder": 8},
         "guidance_scale": 7.5,
         "latent_rgb": tiny.latent_rgb,
-        "num_tokens": 77,
     }
 
 
