@@ -14,7 +14,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from transformers.utils import logging as transformers_logging
 
 from export.checkpoint import read_checkpoint
-from export.config import Runtime
+from export.config import Precision, Runtime
 from export.errors import ExportError
 from export.repository import write_repository
 from export.sizes import choose_sizes
@@ -33,6 +33,7 @@ def export(
         "model_repository"
     ),
     runtime: Annotated[Runtime, typer.Option(help="What runs the graphs inside Triton.")] = Runtime.PYTHON,
+    precision: Annotated[Precision, typer.Option(help="What the graphs compute in.")] = Precision.FP32,
     height: Annotated[
         str | None, typer.Option(metavar="N|MIN:MAX", help="Pixels. Default: what the checkpoint was trained at.")
     ] = None,
@@ -54,7 +55,9 @@ def export(
             task = progress.add_task("reading the checkpoint", total=None)
             found = read_checkpoint(checkpoint)
             sizes = choose_sizes(found, height, width)
-            write_repository(found, sizes, repository, runtime, lambda text: progress.update(task, description=text))
+            write_repository(
+                found, sizes, repository, runtime, precision, lambda text: progress.update(task, description=text)
+            )
     except ExportError as error:
         _fail(str(error), 2)
     except OSError as error:
@@ -62,8 +65,8 @@ def export(
     except KeyboardInterrupt:
         _fail(f"interrupted: {repository} is as it was", 130)
     typer.echo(
-        f"{repository}: {found.name} at {sizes.height_range}x{sizes.width_range} pixels for the {runtime} runtime,"
-        f" all gates passed, {time.monotonic() - start:.0f} s"
+        f"{repository}: {found.name} at {sizes.height_range}x{sizes.width_range} pixels in {precision.upper()}"
+        f" for the {runtime} runtime, all gates passed, {time.monotonic() - start:.0f} s"
     )
 
 

@@ -12,6 +12,13 @@ class Runtime(StrEnum):
     ONNXRUNTIME = "onnxruntime"
 
 
+class Precision(StrEnum):
+    """What an exported graph computes in. Its inputs and outputs are the same in all."""
+
+    FP32 = "fp32"
+    FP16 = "fp16"
+
+
 WARMUP_BATCHES = (1, 2)  # one picture, without guidance and with
 
 # No dynamic batching anywhere: the sampling loop already sends whole batches.

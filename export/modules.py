@@ -56,4 +56,5 @@ class VaeDecoder(nn.Module):
     def forward(self, latent: torch.Tensor) -> torch.Tensor:
         picture = self.vae.decode(latent / self.scaling_factor + self.shift_factor, return_dict=False)[0]
         picture = (picture * 0.5 + 0.5).clamp(0, 1)
-        return (picture * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
+        # Bytes come last: TensorRT knows them as an output only.
+        return (picture * 255).round().permute(0, 2, 3, 1).to(torch.uint8)

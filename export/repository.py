@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from export.checkpoint import Checkpoint
-from export.config import Runtime, config_pbtxt
+from export.config import Precision, Runtime, config_pbtxt
 from export.description import describe
 from export.gate import check_graph
 from export.graphs import axes, write_graph
@@ -27,7 +27,12 @@ PYTHON_MODEL = Path(__file__).parent / "runtimes" / "python" / "model.py"
 
 
 def write_repository(
-    checkpoint: Checkpoint, sizes: Sizes, repository: Path, runtime: Runtime, report: Callable[[str], None]
+    checkpoint: Checkpoint,
+    sizes: Sizes,
+    repository: Path,
+    runtime: Runtime,
+    precision: Precision,
+    report: Callable[[str], None],
 ) -> None:
     """Export `checkpoint` into `repository`; it changes only once every graph has passed its gate.
 
@@ -43,7 +48,7 @@ def write_repository(
             _copy_hand_written(staging)
         _write_facts(checkpoint, sizes, staging)
         for name in ENGINES:
-            _write_engine(checkpoint, engines(sizes)[name], staging / name, runtime, report)
+            _write_engine(checkpoint, engines(sizes)[name], staging / name, runtime, precision, report)
         report("moving the models into place")
         install(staging, repository, entries)
 
@@ -62,7 +67,12 @@ def _write_facts(checkpoint: Checkpoint, sizes: Sizes, staging: Path) -> None:
 
 
 def _write_engine(
-    checkpoint: Checkpoint, model: Model, folder: Path, runtime: Runtime, report: Callable[[str], None]
+    checkpoint: Checkpoint,
+    model: Model,
+    folder: Path,
+    runtime: Runtime,
+    precision: Precision,
+    report: Callable[[str], None],
 ) -> None:
     version = folder / "1"
     version.mkdir(parents=True)
@@ -72,10 +82,10 @@ def _write_engine(
     report(f"{model.name}: reading the weights")
     module = _module(checkpoint, model)
     report(f"{model.name}: exporting the graph")
-    graph = write_graph(model, module, version)
+    graph = write_graph(model, module, version, precision)
     report(f"{model.name}: comparing ONNX Runtime with PyTorch")
     below = {"input_ids": checkpoint.text_encoder.vocab_size, "timestep": checkpoint.schedule["num_train_timesteps"]}
-    check_graph(model, graph, module, below)
+    check_graph(model, graph, module, below, precision)
 
 
 def _module(checkpoint: Checkpoint, model: Model) -> torch.nn.Module:

@@ -10,7 +10,7 @@ from tokenizers import Tokenizer
 import export.repository
 from export import staging
 from export.checkpoint import Checkpoint, read_checkpoint
-from export.config import Runtime
+from export.config import Precision, Runtime
 from export.errors import GateError
 from export.repository import write_repository
 from export.sizes import choose_sizes
@@ -67,7 +67,7 @@ class Stop(BaseException):
 def fast_engines(monkeypatch: pytest.MonkeyPatch) -> None:
     """Engines whose graph is a line of text, for tests of what surrounds them."""
 
-    def write_graph(model: object, module: object, folder: Path) -> Path:
+    def write_graph(model: object, module: object, folder: Path, precision: object) -> Path:
         (folder / "model.onnx").write_text("graph")
         return folder / "model.onnx"
 
@@ -76,7 +76,9 @@ def fast_engines(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def write(checkpoint: Checkpoint, repository: Path, runtime: Runtime = Runtime.PYTHON) -> None:
-    write_repository(checkpoint, choose_sizes(checkpoint, None, None), repository, runtime, report=lambda text: None)
+    write_repository(
+        checkpoint, choose_sizes(checkpoint, None, None), repository, runtime, Precision.FP32, report=lambda text: None
+    )
 
 
 @pytest.mark.usefixtures("fast_engines")
