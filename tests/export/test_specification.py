@@ -48,12 +48,12 @@ def test_generated_config(sizes: Sizes, runtime: Runtime, name: str) -> None:
     model = engines(sizes)[name]
     config = parse(config_pbtxt(model, runtime))
     check_config(config, model)
-    assert config.backend == runtime
-    if runtime is Runtime.PYTHON:
-        (group,) = config.instance_group
-        assert (group.count, group.kind) == (1, model_config_pb2.ModelInstanceGroup.KIND_CPU)
+    if runtime is Runtime.ONNXRUNTIME:
+        assert (config.backend, config.default_model_filename) == ("onnxruntime", "model.onnx")
     else:
-        assert config.default_model_filename == "model.onnx"
+        (group,) = config.instance_group
+        kind = {Runtime.PYTHON: group.KIND_CPU, Runtime.TORCH: group.KIND_AUTO}[runtime]
+        assert (config.backend, group.count, group.kind) == ("python", 1, kind)
 
 
 def test_the_timestep_has_the_batch_axis_only() -> None:
