@@ -18,6 +18,7 @@ from export.config import Precision, Runtime
 from export.errors import ExportError
 from export.repository import write_repository
 from export.sizes import choose_sizes
+from export.torch_runtime import check_precision, choose_compilation
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -32,13 +33,22 @@ def export(
     repository: Annotated[Path, typer.Option(metavar="DIR", help="The Triton model repository to write into.")] = Path(
         "model_repository"
     ),
-    runtime: Annotated[Runtime, typer.Option(help="What runs the graphs inside Triton.")] = Runtime.PYTHON,
-    precision: Annotated[Precision, typer.Option(help="What the graphs compute in.")] = Precision.FP32,
+    runtime: Annotated[Runtime, typer.Option(help="What runs the models inside Triton.")] = Runtime.PYTHON,
+    precision: Annotated[
+        Precision, typer.Option(help="What the models compute in; bf16 with --runtime torch only.")
+    ] = Precision.FP32,
     height: Annotated[
         str | None, typer.Option(metavar="N|MIN:MAX", help="Pixels. Default: what the checkpoint was trained at.")
     ] = None,
     width: Annotated[
         str | None, typer.Option(metavar="N|MIN:MAX", help="Pixels. Default: what the checkpoint was trained at.")
+    ] = None,
+    compile: Annotated[
+        bool | None,
+        typer.Option("--compile/--no-compile", help="Whether --runtime torch compiles before it is ready. It does."),
+    ] = None,
+    batches: Annotated[
+        str | None, typer.Option(metavar="N,N,...", help="UNet rows a call that it compiles for. Default: 1,2,4,8.")
     ] = None,
 ) -> None:
     """Export a Stable Diffusion 1.x or 2.x checkpoint as a Triton model repository."""
@@ -54,9 +64,17 @@ def export(
         with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
             task = progress.add_task("reading the checkpoint", total=None)
             found = read_checkpoint(checkpoint)
+            check_precision(runtime, precision)
             sizes = choose_sizes(found, height, width)
+            compilation = choose_compilation(runtime, sizes, compile, batches)
             write_repository(
-                found, sizes, repository, runtime, precision, lambda text: progress.update(task, description=text)
+                found,
+                sizes,
+                repository,
+                runtime,
+                precision,
+                lambda text: progress.update(task, description=text),
+                compilation,
             )
     except ExportError as error:
         _fail(str(error), 2)
