@@ -1,5 +1,6 @@
 """Writes the config.pbtxt of an exported model from its specification."""
 
+import json
 from collections.abc import Mapping
 from enum import StrEnum
 
@@ -53,7 +54,7 @@ def config_pbtxt(model: Model, runtime: Runtime, parameters: Mapping[str, str]) 
 
 
 def _parameter(key: str, value: str) -> str:
-    return f'parameters {{ key: "{key}" value {{ string_value: "{value}" }} }}\n'
+    return f'parameters {{ key: "{key}" value {{ string_value: {json.dumps(value, ensure_ascii=False)} }} }}\n'
 
 
 def _warmup(model: Model, batch: int) -> str:

@@ -9,7 +9,7 @@ import torch
 
 from export.checkpoint import Checkpoint
 from export.config import Precision, Runtime, config_pbtxt
-from export.description import describe
+from export.description import describe, for_clients
 from export.gate import check_graph
 from export.graphs import axes, write_graph
 from export.modules import TextEncoder, UNet, VaeDecoder
@@ -50,7 +50,9 @@ def write_repository(
             _copy_hand_written(staging)
         _write_facts(checkpoint, sizes, staging)
         for name in ENGINES:
-            _write_engine(checkpoint, engines(sizes)[name], staging / name, runtime, precision, report, compilation)
+            _write_engine(
+                checkpoint, sizes, engines(sizes)[name], staging / name, runtime, precision, report, compilation
+            )
         report("moving the models into place")
         install(staging, repository, entries)
 
@@ -70,6 +72,7 @@ def _write_facts(checkpoint: Checkpoint, sizes: Sizes, staging: Path) -> None:
 
 def _write_engine(
     checkpoint: Checkpoint,
+    sizes: Sizes,
     model: Model,
     folder: Path,
     runtime: Runtime,
@@ -79,7 +82,9 @@ def _write_engine(
 ) -> None:
     version = folder / "1"
     version.mkdir(parents=True)
-    parameters = torch_parameters(model, precision, compilation) if runtime is Runtime.TORCH else {}
+    parameters = {"checkpoint": for_clients(describe(checkpoint, sizes))}
+    if runtime is Runtime.TORCH:
+        parameters |= torch_parameters(model, precision, compilation)
     (folder / "config.pbtxt").write_text(config_pbtxt(model, runtime, parameters), encoding="utf-8")
     if runtime is Runtime.PYTHON:
         shutil.copy(PYTHON_MODEL, version)
