@@ -64,8 +64,8 @@ def test_the_timestep_has_the_batch_axis_only() -> None:
 
 def test_ranges_become_axes() -> None:
     model = engines(DYNAMIC)
-    assert model["unet"].inputs[0].shape == (4, Axis("latent_height", Range(32, 96)), 64)
-    assert model["vae_decoder"].outputs[0].shape == (Axis("height", Range(256, 768)), 512, 3)
+    assert model["unet"].inputs[0].shape == (4, Axis("latent_height", Range(32, 96), 64), 64)
+    assert model["vae_decoder"].outputs[0].shape == (Axis("height", Range(256, 768), 512), 512, 3)
 
 
 @pytest.mark.parametrize("model", [DIFFUSION, TEXT_TO_IMAGE], ids=lambda model: model.name)
