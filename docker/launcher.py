@@ -23,6 +23,7 @@ from collections import deque
 from pathlib import Path
 
 from installation import Installation, LaunchError, find_installation
+from plans import check_plans
 
 MODELS = ("diffusion", "text_to_image", "text_encoder", "unet", "vae_decoder")
 MIN_SHARED_MEMORY = 128 * 2**20
@@ -44,6 +45,7 @@ def parse_arguments() -> argparse.Namespace:
 
 def check_surroundings(arguments: argparse.Namespace) -> None:
     """Find what Triton would stumble over later, and less clearly. Raises LaunchError."""
+    check_plans(arguments.repository)
     for model in MODELS:
         if not (arguments.repository / model / "config.pbtxt").exists():
             raise LaunchError(

@@ -14,8 +14,9 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from transformers.utils import logging as transformers_logging
 
 from export.checkpoint import read_checkpoint
-from export.config import Precision, Runtime
+from export.config import USUAL_PRECISION, Precision, Runtime
 from export.errors import ExportError
+from export.plans import choose_target
 from export.repository import write_repository
 from export.sizes import choose_sizes
 from export.torch_runtime import check_precision, choose_compilation
@@ -35,8 +36,9 @@ def export(
     ),
     runtime: Annotated[Runtime, typer.Option(help="What runs the models inside Triton.")] = Runtime.PYTHON,
     precision: Annotated[
-        Precision, typer.Option(help="What the models compute in; bf16 with --runtime torch only.")
-    ] = Precision.FP32,
+        Precision | None,
+        typer.Option(help="What the models compute in; bf16 with --runtime torch only. Default: fp32, TensorRT: fp16."),
+    ] = None,
     height: Annotated[
         str | None, typer.Option(metavar="N|MIN:MAX", help="Pixels. Default: what the checkpoint was trained at.")
     ] = None,
@@ -50,6 +52,9 @@ def export(
     batches: Annotated[
         str | None, typer.Option(metavar="N,N,...", help="UNet rows a call that it compiles for. Default: 1,2,4,8.")
     ] = None,
+    sm: Annotated[
+        str | None, typer.Option(metavar="N,N,...", help="GPUs that --runtime tensorrt-rtx builds for, such as 86,120.")
+    ] = None,
 ) -> None:
     """Export a Stable Diffusion 1.x or 2.x checkpoint as a Triton model repository."""
     # A polite kill then tidies up like Ctrl-C.
@@ -59,10 +64,12 @@ def export(
         library.set_verbosity_error()
     console = Console(stderr=True)
     columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
+    precision = precision or USUAL_PRECISION.get(runtime, Precision.FP32)
     start = time.monotonic()
     try:
         with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
             task = progress.add_task("reading the checkpoint", total=None)
+            target = choose_target(runtime, sm)
             found = read_checkpoint(checkpoint)
             check_precision(runtime, precision)
             sizes = choose_sizes(found, height, width)
@@ -75,6 +82,7 @@ def export(
                 precision,
                 lambda text: progress.update(task, description=text),
                 compilation,
+                target,
             )
     except ExportError as error:
         _fail(str(error), 2)
