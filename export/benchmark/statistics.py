@@ -1,0 +1,27 @@
+"""How sure the figures are: bootstrap intervals and the exact paired test."""
+
+import math
+
+import numpy as np
+
+RESAMPLES = 10_000
+CONFIDENCE = 0.95
+
+
+def bootstrap_rms(mean_squares: np.ndarray, seed: int = 0) -> tuple[float, float, float]:
+    """The root of the mean of `mean_squares`, one a picture (N,), and its 95 % percentile interval over pictures."""
+    rng = np.random.default_rng(seed)
+    draws = rng.integers(len(mean_squares), size=(RESAMPLES, len(mean_squares)))
+    low, high = np.quantile(np.sqrt(mean_squares[draws].mean(1)), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return float(np.sqrt(mean_squares.mean())), float(low), float(high)
+
+
+def mcnemar(first: np.ndarray, second: np.ndarray) -> float:
+    """The two-sided p of McNemar's exact test on paired verdicts, bool (N,): do both succeed equally often?
+
+    Only pairs that differ speak; under the null hypothesis each falls to either side like a fair coin.
+    """
+    gained, lost = int((second & ~first).sum()), int((first & ~second).sum())
+    differing, fewer = gained + lost, min(gained, lost)
+    tail = sum(math.comb(differing, k) for k in range(fewer + 1)) / 2**differing
+    return min(1.0, 2 * tail)
