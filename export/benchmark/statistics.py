@@ -8,12 +8,12 @@ RESAMPLES = 10_000
 CONFIDENCE = 0.95
 
 
-def bootstrap_rms(mean_squares: np.ndarray, seed: int = 0) -> tuple[float, float, float]:
+def bootstrap_rms(mean_squares: np.ndarray, seed: int = 0) -> tuple[float, tuple[float, float]]:
     """The root of the mean of `mean_squares`, one a picture (N,), and its 95 % percentile interval over pictures."""
     rng = np.random.default_rng(seed)
     draws = rng.integers(len(mean_squares), size=(RESAMPLES, len(mean_squares)))
     low, high = np.quantile(np.sqrt(mean_squares[draws].mean(1)), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return float(np.sqrt(mean_squares.mean())), float(low), float(high)
+    return float(np.sqrt(mean_squares.mean())), (float(low), float(high))
 
 
 def mcnemar(first: np.ndarray, second: np.ndarray) -> float:

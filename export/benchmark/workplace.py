@@ -2,6 +2,8 @@
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from export.checkpoint import Checkpoint
@@ -11,22 +13,33 @@ from export.repository import write_repository
 from export.sizes import choose_sizes
 
 
+@dataclass(frozen=True)
 class Workplace:
     """`ROOT/DIGEST/`: everything in it follows from the checkpoint's content, so a later run goes on from there."""
 
-    def __init__(self, checkpoint: Checkpoint, root: Path) -> None:
-        self.checkpoint = checkpoint
-        self.digest = digest(checkpoint.folder)
-        self.folder = root / self.digest
+    checkpoint: Checkpoint
+    root: Path
+    threads: int = 0  # of the CPU that a network may use; 0 for all cores
 
-    def repository(self, report: Callable[[str], None]) -> Path:
-        """The checkpoint's FP32 graphs as a model repository, exported unless they are there."""
-        folder = self.folder / "fp32"
-        if not (folder / "unet").is_dir():
+    @cached_property
+    def folder(self) -> Path:
+        return self.root / digest(self.checkpoint.folder)
+
+    @property
+    def pictures(self) -> Path:
+        """The folder of the pictures that quality is judged by."""
+        return self.folder / "pictures"
+
+    def repository(self, kind: str = "fp32") -> Path:
+        """The folder of the checkpoint's graphs (`fp32`, `fp16`) or plans (`tensorrt`) as a model repository."""
+        return self.folder / kind
+
+    def prepare(self, report: Callable[[str], None]) -> None:
+        """Export the FP32 graphs unless they are there."""
+        if not (self.repository() / "unet").is_dir():
             self.folder.mkdir(parents=True, exist_ok=True)
             sizes = choose_sizes(self.checkpoint, None, None)
-            write_repository(self.checkpoint, sizes, folder, Runtime.PYTHON, report)
-        return folder
+            write_repository(self.checkpoint, sizes, self.repository(), Runtime.PYTHON, report)
 
 
 def digest(folder: Path) -> str:
