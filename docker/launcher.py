@@ -6,6 +6,7 @@ Needs nothing but the standard library. A fault at the start is one line on stan
 """
 
 import argparse
+import contextlib
 import ctypes
 import os
 import re
@@ -164,12 +165,15 @@ class Server:
             time.sleep(0.05)
 
     def stop(self) -> None:
-        """End Triton, by force if it does not."""
+        """End Triton and the processes of its models, by force if they do not."""
         self._process.terminate()
         try:
             self._process.wait(timeout=45)
         except subprocess.TimeoutExpired:
             self._process.kill()
+        # Where Triton crashed, the processes of its Python models are still there.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
 
     def _requests_in_flight(self) -> float:
         metrics = _get(f"http://{self._address(self._arguments.metrics_port)}/metrics")

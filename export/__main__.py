@@ -15,11 +15,12 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from export.checkpoint import read_checkpoint
-from export.config import Runtime
+from export.config import Precision, Runtime
 from export.errors import ExportError
 from export.quiet import quiet_libraries
 from export.repository import write_repository
 from export.sizes import choose_sizes
+from export.torch_runtime import check_precision, choose_compilation
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -34,12 +35,22 @@ def export(
     repository: Annotated[Path, typer.Option(metavar="DIR", help="The Triton model repository to write into.")] = Path(
         "model_repository"
     ),
-    runtime: Annotated[Runtime, typer.Option(help="What runs the graphs inside Triton.")] = Runtime.PYTHON,
+    runtime: Annotated[Runtime, typer.Option(help="What runs the models inside Triton.")] = Runtime.PYTHON,
+    precision: Annotated[
+        Precision, typer.Option(help="What the models compute in; bf16 with --runtime torch only.")
+    ] = Precision.FP32,
     height: Annotated[
         str | None, typer.Option(metavar="N|MIN:MAX", help="Pixels. Default: what the checkpoint was trained at.")
     ] = None,
     width: Annotated[
         str | None, typer.Option(metavar="N|MIN:MAX", help="Pixels. Default: what the checkpoint was trained at.")
+    ] = None,
+    compile: Annotated[
+        bool | None,
+        typer.Option("--compile/--no-compile", help="Whether --runtime torch compiles before it is ready. It does."),
+    ] = None,
+    batches: Annotated[
+        str | None, typer.Option(metavar="N,N,...", help="UNet rows a call that it compiles for. Default: 1,2,4,8.")
     ] = None,
 ) -> None:
     """Export a Stable Diffusion 1.x or 2.x checkpoint as a Triton model repository."""
@@ -53,8 +64,18 @@ def export(
         with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
             task = progress.add_task("reading the checkpoint", total=None)
             found = read_checkpoint(checkpoint)
+            check_precision(runtime, precision)
             sizes = choose_sizes(found, height, width)
-            write_repository(found, sizes, repository, runtime, lambda text: progress.update(task, description=text))
+            compilation = choose_compilation(runtime, sizes, compile, batches)
+            write_repository(
+                found,
+                sizes,
+                repository,
+                runtime,
+                precision,
+                lambda text: progress.update(task, description=text),
+                compilation,
+            )
     except ExportError as error:
         _fail(str(error), 2)
     except OSError as error:
@@ -62,8 +83,8 @@ def export(
     except KeyboardInterrupt:
         _fail(f"interrupted: {repository} is as it was", 130)
     typer.echo(
-        f"{repository}: {found.name} at {sizes.height_range}x{sizes.width_range} pixels for the {runtime} runtime,"
-        f" all gates passed, {time.monotonic() - start:.0f} s"
+        f"{repository}: {found.name} at {sizes.height_range}x{sizes.width_range} pixels in {precision.upper()}"
+        f" for the {runtime} runtime, all gates passed, {time.monotonic() - start:.0f} s"
     )
 
 

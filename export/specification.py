@@ -134,6 +134,7 @@ DIFFUSION = Model(
         Tensor("step", "INT32", (1,)),
         Tensor("num_steps", "INT32", (1,)),
         Tensor("preview", "UINT8", (None, None, None, 3)),
+        Tensor("queue_position", "INT32", (1,)),
     ),
     decoupled=True,
 )

@@ -26,7 +26,7 @@ def check_error(result: Result, says: str, code: int = 2) -> None:
 
 @pytest.fixture
 def fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("export.repository.write_graph", lambda model, module, folder: folder / "model.onnx")
+    monkeypatch.setattr("export.repository.write_graph", lambda model, module, folder, precision: folder / "model.onnx")
     monkeypatch.setattr("export.repository.check_graph", lambda *args: None)
 
 
@@ -35,7 +35,7 @@ def test_success_is_one_line(tiny_folder: Path, tmp_path: Path) -> None:
     result = run(tiny_folder, "--repository", tmp_path / "models", "--runtime", "onnxruntime", "--height", "32:64")
     assert result.exit_code == 0
     assert result.stderr == ""
-    assert "tiny at 32:64x64 pixels for the onnxruntime runtime" in result.stdout
+    assert "tiny at 32:64x64 pixels in FP32 for the onnxruntime runtime" in result.stdout
     assert (tmp_path / "models/unet/config.pbtxt").read_text().count("-1") == 2
 
 

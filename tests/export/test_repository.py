@@ -5,12 +5,14 @@ import os
 from pathlib import Path
 
 import pytest
+from google.protobuf import text_format
 from tokenizers import Tokenizer
+from tritonclient.grpc import model_config_pb2
 
 import export.repository
 from export import staging
 from export.checkpoint import Checkpoint, read_checkpoint
-from export.config import Runtime
+from export.config import Precision, Runtime
 from export.errors import GateError
 from export.repository import write_repository
 from export.sizes import choose_sizes
@@ -50,7 +52,21 @@ def test_checkpoint_json(repository: Path, tiny: Checkpoint) -> None:
         "max_batch": {"text_encoder": 16, "unet": 32, "vae_decoder": 8},
         "guidance_scale": 7.5,
         "latent_rgb": tiny.latent_rgb,
-        "num_tokens": 77,
+    }
+
+
+@pytest.mark.parametrize("engine", ["text_encoder", "unet", "vae_decoder"])
+def test_the_configuration_describes_the_checkpoint_to_clients(repository: Path, engine: str) -> None:
+    text = (repository / engine / "config.pbtxt").read_text()
+    config = text_format.Parse(text, model_config_pb2.ModelConfig())
+    assert json.loads(config.parameters["checkpoint"].string_value) == {
+        "name": "tiny",
+        "height": 64,
+        "width": 64,
+        "height_range": [24, 80],
+        "width_range": [64, 64],
+        "vae_factor": 8,
+        "guidance_scale": 7.5,
     }
 
 
@@ -68,7 +84,7 @@ class Stop(BaseException):
 def fast_engines(monkeypatch: pytest.MonkeyPatch) -> None:
     """Engines whose graph is a line of text, for tests of what surrounds them."""
 
-    def write_graph(model: object, module: object, folder: Path) -> Path:
+    def write_graph(model: object, module: object, folder: Path, precision: object) -> Path:
         (folder / "model.onnx").write_text("graph")
         return folder / "model.onnx"
 
@@ -77,7 +93,9 @@ def fast_engines(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def write(checkpoint: Checkpoint, repository: Path, runtime: Runtime = Runtime.PYTHON) -> None:
-    write_repository(checkpoint, choose_sizes(checkpoint, None, None), repository, runtime, report=lambda text: None)
+    write_repository(
+        checkpoint, choose_sizes(checkpoint, None, None), repository, runtime, Precision.FP32, report=lambda text: None
+    )
 
 
 @pytest.mark.usefixtures("fast_engines")

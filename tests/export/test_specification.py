@@ -46,7 +46,7 @@ def check_config(config: model_config_pb2.ModelConfig, model: Model) -> None:
 @pytest.mark.parametrize("name", ["text_encoder", "unet", "vae_decoder"])
 def test_generated_config(sizes: Sizes, runtime: Runtime, name: str) -> None:
     model = engines(sizes)[name]
-    config = parse(config_pbtxt(model, runtime))
+    config = parse(config_pbtxt(model, runtime, {}))
     check_config(config, model)
     assert config.backend == runtime
     if runtime is Runtime.PYTHON:
@@ -57,7 +57,7 @@ def test_generated_config(sizes: Sizes, runtime: Runtime, name: str) -> None:
 
 
 def test_the_timestep_has_the_batch_axis_only() -> None:
-    config = parse(config_pbtxt(engines(STATIC)["unet"], Runtime.PYTHON))
+    config = parse(config_pbtxt(engines(STATIC)["unet"], Runtime.PYTHON, {}))
     reshaped = {tensor.name: list(tensor.reshape.shape) for tensor in config.input if tensor.HasField("reshape")}
     assert reshaped == {"timestep": []}
 
