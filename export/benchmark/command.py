@@ -11,9 +11,8 @@ from export.benchmark.plot import plot
 from export.benchmark.profile import profile
 from export.benchmark.record import Record, gates
 from export.benchmark.run import Part, Run
-from export.benchmark.rungs import ladder
 from export.benchmark.table import quality_table, skipped_table, speed_table
-from export.benchmark.torch_engine import TorchEngine
+from export.benchmark.torch_engine import ServedTorchEngine, TorchEngine
 from export.benchmark.workplace import Workplace
 from export.checkpoint import read_checkpoint
 from export.errors import ExportError
@@ -91,10 +90,9 @@ def _tables(record: Record) -> list:
 
 
 def _profiles(workplace: Workplace) -> list:
-    """The top operators of PyTorch's rungs: the plain one and the last, which has everything."""
-    engines = [rung.engine for rung in ladder() if isinstance(rung.engine, TorchEngine)]
-    runnable = [engine for engine in (engines[0], engines[-1]) if not engine.missing(workplace)]
-    return [t for e in runnable for t in profile(e, workplace, workplace.folder / f"trace-{e.name}.json")]
+    """The top operators of PyTorch's rungs: plain, and as served."""
+    engines = [engine for engine in (TorchEngine(), ServedTorchEngine()) if not engine.missing(workplace)]
+    return [t for e in engines for t in profile(e, workplace, workplace.folder / f"trace-{e.name}.json")]
 
 
 def _fail(message: str, code: int) -> None:

@@ -7,20 +7,20 @@ import numpy as np
 import torch
 from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, StableDiffusionPipeline
 from request import Request
+from torch import nn
 
-from export.benchmark.engines import device
-from export.benchmark.loop import Loop, Networks
-from export.benchmark.torch_engine import DTYPES, as_function, compile_module, limit_threads, missing_compiler
+from export.benchmark.engines import Engine, device
+from export.benchmark.loop import Loop
+from export.benchmark.torch_engine import compile_module, limit_threads, missing_compiler, torch_networks
 from export.benchmark.workplace import Workplace
-from export.modules import TextEncoder, UNet, VaeDecoder
+from export.modules import DTYPES, TextEncoder, UNet, VaeDecoder
 from export.schedule import STEPS_OFFSET
 
 
 @dataclass(frozen=True)
-class DiffusersEngine:
+class DiffusersEngine(Engine):
     """The pipeline with DPM++ 2M on Karras' noise levels; everything else as it comes."""
 
-    precision: str = "fp32"
     compiled: bool = False  # the UNet by torch.compile
 
     @property
@@ -55,12 +55,12 @@ class PipelineLoop(Loop):
         pipeline.set_progress_bar_config(disable=True)
         if compiled:
             compile_module(pipeline.unet)
-        networks = Networks(
-            as_function(TextEncoder(pipeline.text_encoder), precision),
-            as_function(UNet(pipeline.unet), precision),
-            as_function(VaeDecoder(pipeline.vae), precision),
-        )
-        super().__init__(workplace.repository(), networks)
+        modules: dict[str, nn.Module] = {
+            "text_encoder": TextEncoder(pipeline.text_encoder),
+            "unet": UNet(pipeline.unet),
+            "vae_decoder": VaeDecoder(pipeline.vae),
+        }
+        super().__init__(workplace.repository(), torch_networks(modules))
         self._pipeline = pipeline
 
     def latents(self, requests: Sequence[Request]) -> np.ndarray:

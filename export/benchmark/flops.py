@@ -8,8 +8,8 @@ from diffusers.models.attention_processor import AttnProcessor
 from torch.utils.flop_counter import FlopCounterMode
 
 from export.benchmark.engines import device
-from export.benchmark.torch_engine import DTYPES
 from export.checkpoint import Checkpoint
+from export.modules import DTYPES
 from export.specification import LATENT_CHANNELS, NUM_TOKENS
 
 MATRIX = {"cuda": 8192, "cpu": 2048}

@@ -25,6 +25,16 @@ class Networks:
     unet: UNet
     vae_decoder: Callable[[np.ndarray], np.ndarray]  # latent float32 (B, C, h, w) to image uint8 (B, H, W, 3)
 
+    @classmethod
+    def named(cls, network: Callable[[str], Callable[..., np.ndarray]]) -> "Networks":
+        """`network` gives each model of that name as a function of its inputs by name."""
+        text_encoder, unet, vae_decoder = (network(name) for name in ("text_encoder", "unet", "vae_decoder"))
+        return cls(
+            lambda input_ids: text_encoder(input_ids=input_ids),
+            lambda sample, timestep, context: unet(sample=sample, timestep=timestep, context=context),
+            lambda latent: vae_decoder(latent=latent),
+        )
+
 
 class Loop:
     """Turns requests into latents and latents into pictures."""

@@ -6,7 +6,7 @@ from export.benchmark.diffusers_engine import DiffusersEngine
 from export.benchmark.engines import Engine, OnnxEngine, device
 from export.benchmark.samplers import DDIM, DDPM, DPMPP_2M, Sampler
 from export.benchmark.tensorrt_engine import TensorRTEngine
-from export.benchmark.torch_engine import TorchEngine
+from export.benchmark.torch_engine import ServedTorchEngine, TorchEngine
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,11 @@ def ladder() -> list[Rung]:
         Rung("+ FP16", DPMPP_2M, TorchEngine("fp16", compiled=True)),
         Rung("or BF16", DPMPP_2M, TorchEngine("bf16", compiled=True)),
         Rung("+ efficient attention", DPMPP_2M, TorchEngine(onwards, compiled=True, efficient_attention=True)),
-        Rung("+ channels last, fused projections", DPMPP_2M, TorchEngine(onwards, True, True, fused=True)),
+        Rung("--runtime torch", DPMPP_2M, ServedTorchEngine(onwards)),
         Rung("ONNX Runtime", DPMPP_2M, OnnxEngine()),
         Rung("ONNX Runtime, FP16", DPMPP_2M, OnnxEngine("fp16")),
         Rung("TensorRT", DPMPP_2M, TensorRTEngine()),
-        Rung("TensorRT, CUDA graphs", DPMPP_2M, TensorRTEngine(graphs=True)),
+        Rung("TensorRT, CUDA graphs", DPMPP_2M, TensorRTEngine(cuda_graphs=True)),
         Rung("diffusers' pipeline", DPMPP_2M, DiffusersEngine(onwards)),
         Rung("diffusers' pipeline, compiled", DPMPP_2M, DiffusersEngine(onwards, compiled=True)),
     ]

@@ -7,34 +7,39 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from export.benchmark.engines import device, installed, loop_of_graphs, missing_models
-from export.benchmark.loop import Loop
+from export.benchmark.engines import Engine, device, installed
+from export.benchmark.loop import Loop, Networks
 from export.benchmark.workplace import Workplace
 
 OUTPUTS = {"text_encoder": "context", "unet": "model_output", "vae_decoder": "image"}
 
 
 @dataclass(frozen=True)
-class TensorRTEngine:
+class TensorRTEngine(Engine):
     """The plans that `python -m export CHECKPOINT --runtime tensorrt` builds on this machine."""
 
-    graphs: bool = False  # replay each call as one CUDA graph
     precision: str = "fp16"
+    cuda_graphs: bool = False  # replay each call as one CUDA graph
 
     @property
     def name(self) -> str:
-        return "tensorrt-graphs" if self.graphs else "tensorrt"
+        return "tensorrt-graphs" if self.cuda_graphs else "tensorrt"
 
     def missing(self, workplace: Workplace) -> str | None:
         if device() != "cuda":
             return "no GPU on this machine"
         if not installed("tensorrt"):
             return "TensorRT is not installed"
-        return missing_models(workplace, "tensorrt", "model.plan", "--runtime tensorrt")
+        repository = workplace.repository("tensorrt")
+        if not (repository / "unet/1/model.plan").exists():
+            folder = workplace.checkpoint.folder
+            return f"no plans: python -m export {folder} --runtime tensorrt --precision fp16 --repository {repository}"
+        return None
 
     def open(self, workplace: Workplace) -> Loop:
         repository = workplace.repository("tensorrt")
-        return loop_of_graphs(workplace, lambda name: Plan(repository / name / "1/model.plan", self.graphs))
+        networks = Networks.named(lambda name: Plan(repository / name / "1/model.plan", self.cuda_graphs))
+        return Loop(workplace.repository(), networks)
 
 
 class Plan:

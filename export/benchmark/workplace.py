@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from export.checkpoint import Checkpoint
-from export.config import Runtime
+from export.config import Precision, Runtime
 from export.layout import COMPONENTS
 from export.repository import write_repository
 from export.sizes import choose_sizes
@@ -34,12 +34,13 @@ class Workplace:
         """The folder of the checkpoint's graphs (`fp32`, `fp16`) or plans (`tensorrt`) as a model repository."""
         return self.folder / kind
 
-    def prepare(self, report: Callable[[str], None]) -> None:
-        """Export the FP32 graphs unless they are there."""
-        if not (self.repository() / "unet").is_dir():
+    def export(self, precision: str, report: Callable[[str], None]) -> None:
+        """Write the repository of graphs in `precision` unless it is there."""
+        repository = self.repository(precision)
+        if not (repository / "unet").is_dir():
             self.folder.mkdir(parents=True, exist_ok=True)
             sizes = choose_sizes(self.checkpoint, None, None)
-            write_repository(self.checkpoint, sizes, self.repository(), Runtime.PYTHON, report)
+            write_repository(self.checkpoint, sizes, repository, Runtime.PYTHON, Precision(precision), report)
 
 
 def digest(folder: Path) -> str:

@@ -99,7 +99,7 @@ def test_the_ladder_has_every_rung_of_the_claim():
     engines = [rung.engine for rung in rungs[2:]]
     assert len({engine.name for engine in engines}) == len(engines)
     assert TorchEngine("fp16", compiled=True) in engines
-    assert TensorRTEngine(graphs=True) in engines
+    assert TensorRTEngine(cuda_graphs=True) in engines
 
 
 def test_it_is_reached_from_the_exports_command_line():

@@ -7,7 +7,7 @@ from export.benchmark.diffusers_engine import DiffusersEngine
 from export.benchmark.engines import Engine, OnnxEngine
 from export.benchmark.samplers import DPMPP_2M
 from export.benchmark.tensorrt_engine import TensorRTEngine
-from export.benchmark.torch_engine import TorchEngine
+from export.benchmark.torch_engine import ServedTorchEngine, TorchEngine
 from export.benchmark.workplace import Workplace
 from export.gate import relative_error
 
@@ -17,12 +17,11 @@ from export.gate import relative_error
     [
         (TorchEngine(), 1e-5),
         (TorchEngine(efficient_attention=True), 1e-5),
-        (TorchEngine(efficient_attention=True, fused=True), 1e-5),
         (TorchEngine("fp16"), 1e-2),
         (TorchEngine("bf16", efficient_attention=True), 5e-2),
         (DiffusersEngine(), 1e-5),
         pytest.param(TorchEngine(compiled=True), 1e-5, marks=pytest.mark.slow),
-        pytest.param(TorchEngine("bf16", True, True, True), 5e-2, marks=pytest.mark.slow),
+        pytest.param(ServedTorchEngine(), 1e-5, marks=pytest.mark.slow),
     ],
     ids=lambda value: getattr(value, "name", None),
 )
@@ -43,7 +42,6 @@ def test_diffusers_pipeline_draws_the_same_picture(workplace: Workplace):
 def test_an_engine_says_what_it_lacks(workplace: Workplace, monkeypatch: pytest.MonkeyPatch):
     assert OnnxEngine().missing(workplace) is None
     assert TensorRTEngine().missing(workplace) == "no GPU on this machine"
-    assert f"--precision fp16 --repository {workplace.repository('fp16')}" in OnnxEngine("fp16").missing(workplace)
     monkeypatch.setenv("CXX", "no-such-compiler")
     assert "install no-such-compiler" in TorchEngine(compiled=True).missing(workplace)
     assert TorchEngine().missing(workplace) is None

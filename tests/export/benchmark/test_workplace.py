@@ -23,12 +23,13 @@ def test_the_digest_follows_whatever_changes_the_pictures_and_nothing_else(tiny_
 def test_the_graphs_are_exported_once(tiny_folder: Path, tmp_path: Path, monkeypatch):
     exported = []
 
-    def write_repository(checkpoint, sizes, repository, runtime, report):
-        exported.append(repository)
+    def write_repository(checkpoint, sizes, repository, runtime, precision, report):
+        exported.append((repository.name, precision))
         (repository / "unet").mkdir(parents=True)
 
     monkeypatch.setattr(export.benchmark.workplace, "write_repository", write_repository)
     for _ in range(2):
         workplace = Workplace(read_checkpoint(str(tiny_folder)), tmp_path)
-        workplace.prepare(report=lambda text: None)
-    assert exported == [tmp_path / digest(tiny_folder) / "fp32"]
+        workplace.export("fp16", report=lambda text: None)
+    assert exported == [("fp16", "fp16")]
+    assert (tmp_path / digest(tiny_folder) / "fp16/unet").is_dir()
