@@ -17,7 +17,7 @@ from export.benchmark.pictures import Album, Pictures
 from export.benchmark.reference import FINE_STEPS, FINER_STEPS, fine_table
 from export.benchmark.rungs import Rung
 from export.benchmark.samplers import DDPM, DPMPP_2M, Sampler
-from export.benchmark.statistics import bootstrap_rms, mcnemar
+from export.benchmark.statistics import bootstrap_rms, mcnemar, share
 from export.benchmark.torch_engine import TorchEngine
 from export.benchmark.workplace import Workplace
 from export.gate import psnr
@@ -47,6 +47,7 @@ class Figures:
     rms: float | None  # distance from the fine ODE solution, in standard deviations of its latents
     rms_interval: tuple[float, float] | None  # 95 %
     adherence: float | None  # share of the pictures that show all that their prompts say
+    adherence_interval: tuple[float, float] | None  # 95 %
     mcnemar: float | None  # p of equal adherence to DDPM with 1000 steps
     psnr: float | None  # decibels to plain PyTorch in FP32 with the same sampler, over all pictures
 
@@ -69,15 +70,16 @@ class Quality:
         """The quality of `rung`; those of another sampler than 2M are computed by `EXACT`, whatever their engine."""
         engine = rung.engine if rung.sampler == DPMPP_2M else EXACT
         answers = self.answers(rung.sampler, engine)
-        rms = interval = right = p = decibels = None
+        rms = rms_interval = adherence = adherence_interval = p = decibels = None
         if rung.sampler.deterministic:
-            rms, interval = distance(answers.latent, self._fine.latent)
+            rms, rms_interval = distance(answers.latent, self._fine.latent)
         if self._judges:
             right = self._verdicts(answers)
+            adherence, adherence_interval = share(right)
             p = mcnemar(self._reference, right)
         if rung.sampler == DPMPP_2M and engine != PLAIN:
             decibels = min(psnr(self.answers(DPMPP_2M, PLAIN).image, answers.image), MAX_PSNR)
-        return Figures(engine.name, rms, interval, None if right is None else float(right.mean()), p, decibels)
+        return Figures(engine.name, rms, rms_interval, adherence, adherence_interval, p, decibels)
 
     def confirmation(self) -> float:
         """Distance of the fine solution from the finer one, on the first few questions."""

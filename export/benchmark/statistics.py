@@ -6,6 +6,8 @@ import numpy as np
 
 RESAMPLES = 10_000
 CONFIDENCE = 0.95
+DEVIATIONS = 1.959964
+"""Standard deviations of the normal distribution that hold that share."""
 
 
 def bootstrap_rms(mean_squares: np.ndarray, seed: int = 0) -> tuple[float, tuple[float, float]]:
@@ -14,6 +16,14 @@ def bootstrap_rms(mean_squares: np.ndarray, seed: int = 0) -> tuple[float, tuple
     draws = rng.integers(len(mean_squares), size=(RESAMPLES, len(mean_squares)))
     low, high = np.quantile(np.sqrt(mean_squares[draws].mean(1)), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return float(np.sqrt(mean_squares.mean())), (float(low), float(high))
+
+
+def share(verdicts: np.ndarray) -> tuple[float, tuple[float, float]]:
+    """The share of `verdicts`, bool (N,), that are true, and its 95 % interval (Wilson 1927)."""
+    count, found, squared = len(verdicts), float(verdicts.mean()), DEVIATIONS**2
+    centre = (found + squared / (2 * count)) / (1 + squared / count)
+    reach = DEVIATIONS * math.sqrt(found * (1 - found) / count + squared / (4 * count**2)) / (1 + squared / count)
+    return found, (centre - reach, centre + reach)
 
 
 def mcnemar(first: np.ndarray, second: np.ndarray) -> float:

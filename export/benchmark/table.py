@@ -12,7 +12,7 @@ def speed_table(record: Record) -> Table:
     """A row for each rung; those that were not run say so."""
     table = Table(title="Speed")
     table.add_column("rung", no_wrap=True)
-    for heading in ("UNet ms", "median", "p99", "GFLOP/s", "of matrix products", "s/image", "images/h", "peak MB"):
+    for heading in ("UNet ms", "median", "p99", "GFLOP/s", "of matrix product", "s/image", "images/h", "peak MB"):
         table.add_column(heading, justify="right")
     for result in record.results:
         table.add_row(result.rung.name, *_speed(result, record))
@@ -40,8 +40,9 @@ def quality_table(results: list[Result]) -> Table:
     """A row for each rung whose pictures were judged."""
     table = Table(title="Quality")
     table.add_column("rung", no_wrap=True)
-    for heading in ("ODE distance", "95 %", "prompts followed", "p against DDPM-1000", "PSNR to FP32", "pictures by"):
+    for heading in ("ODE distance", "95 %", "prompts followed", "95 %", "p against DDPM-1000", "PSNR to FP32"):
         table.add_column(heading, justify="right")
+    table.add_column("pictures by")
     for result in results:
         if result.quality:
             table.add_row(result.rung.name, *_quality(result.quality))
@@ -49,11 +50,12 @@ def quality_table(results: list[Result]) -> Table:
 
 
 def _quality(figures: Figures) -> list[str]:
-    interval = figures.rms_interval
+    distance, adherence = figures.rms_interval, figures.adherence_interval
     return [
         NONE if figures.rms is None else f"{figures.rms:.4f}",
-        NONE if interval is None else f"{interval[0]:.4f} to {interval[1]:.4f}",
+        NONE if distance is None else f"{distance[0]:.4f} to {distance[1]:.4f}",
         NONE if figures.adherence is None else f"{figures.adherence:.1%}",
+        NONE if adherence is None else f"{adherence[0]:.1%} to {adherence[1]:.1%}",
         NONE if figures.mcnemar is None else f"{figures.mcnemar:.2f}",
         NONE if figures.psnr is None else f"{figures.psnr:.1f} dB",
         figures.engine,

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from export.benchmark.statistics import bootstrap_rms, mcnemar
+from export.benchmark.statistics import bootstrap_rms, mcnemar, share
 
 
 def verdicts(both: int, first: int, second: int, neither: int) -> tuple[np.ndarray, np.ndarray]:
@@ -39,3 +39,12 @@ def test_the_interval_is_as_wide_as_the_normal_approximation_says():
     width = 2 * 1.96 * squares.std() / np.sqrt(400) / (2 * rms)  # of the root, to first order
     assert low < rms < high
     assert high - low == pytest.approx(width, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("right", "of", "interval"), [(8, 10, (0.4902, 0.9433)), (10, 10, (0.7225, 1.0)), (0, 10, (0.0, 0.2775))]
+)
+def test_a_share_has_wilsons_interval(right, of, interval):
+    found, measured = share(np.arange(of) < right)
+    assert found == right / of
+    assert measured == pytest.approx(interval, abs=5e-5)
