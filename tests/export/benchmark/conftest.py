@@ -1,17 +1,18 @@
-"""Workplaces around exports that other tests have made already."""
+"""Workplaces around copies of exports that other tests have made already."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 
-from export.benchmark.workplace import Workplace
+from export.benchmark.workplace import MADE_BY, Workplace, code_digest
 from export.checkpoint import Checkpoint, read_checkpoint
 
 
 def place(checkpoint: Checkpoint, exported: Path, root: Path) -> Workplace:
     workplace = Workplace(checkpoint, root, threads=1)
-    workplace.folder.mkdir(parents=True)
-    workplace.repository().symlink_to(exported)
+    shutil.copytree(exported, workplace.repository())
+    (workplace.repository() / MADE_BY).write_text(code_digest())
     return workplace
 
 

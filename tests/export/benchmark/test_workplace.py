@@ -1,35 +1,46 @@
 """What tells checkpoints apart, and what is exported when."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import export.benchmark.workplace
-from export.benchmark.workplace import Workplace, digest
-from export.checkpoint import read_checkpoint
+from export.benchmark.workplace import Workplace
+from export.checkpoint import Checkpoint
 
 
-def test_the_digest_follows_whatever_changes_the_pictures_and_nothing_else(tiny_folder: Path, broken_folder: Path):
-    assert digest(broken_folder) == digest(tiny_folder)
+def test_the_folder_follows_whatever_changes_the_pictures_and_nothing_else(tiny: Checkpoint, broken_folder: Path):
+    def folder() -> str:
+        return Workplace(replace(tiny, folder=broken_folder), Path("root")).folder.name
+
+    original = Workplace(tiny, Path("root")).folder.name
+    assert folder() == original
     (broken_folder / "evaluation.json").write_text("{}")
-    assert digest(broken_folder) == digest(tiny_folder)
+    assert folder() == original
     with (broken_folder / "unet/diffusion_pytorch_model.safetensors").open("r+b") as file:
         file.seek(-1, 2)
         file.write(b"\x01")
-    changed = digest(broken_folder)
-    assert changed != digest(tiny_folder)
+    changed = folder()
+    assert changed != original
     (broken_folder / "serving.json").write_text('{"guidance_scale": 3.0}')
-    assert digest(broken_folder) != changed
+    assert folder() != changed
 
 
-def test_the_graphs_are_exported_once(tiny_folder: Path, tmp_path: Path, monkeypatch):
+def test_graphs_are_exported_once_and_again_when_the_code_changes(tiny: Checkpoint, tmp_path: Path, monkeypatch):
     exported = []
 
     def write_repository(checkpoint, sizes, repository, runtime, precision, report):
-        exported.append((repository.name, precision))
-        (repository / "unet").mkdir(parents=True)
+        exported.append((repository, precision))
+        repository.mkdir(exist_ok=True)
 
     monkeypatch.setattr(export.benchmark.workplace, "write_repository", write_repository)
+    code = tmp_path / "code"
+    code.mkdir()
+    (code / "graphs.py").write_text("OPSET = 20")
+    monkeypatch.setattr(export.benchmark.workplace, "CODE", code)
+    workplace = Workplace(tiny, tmp_path / "benchmark")
     for _ in range(2):
-        workplace = Workplace(read_checkpoint(str(tiny_folder)), tmp_path)
-        workplace.export("fp16", report=lambda text: None)
-    assert exported == [("fp16", "fp16")]
-    assert (tmp_path / digest(tiny_folder) / "fp16/unet").is_dir()
+        workplace.export("fp16", report=print)
+    assert exported == [(workplace.repository("fp16"), "fp16")]
+    (code / "graphs.py").write_text("OPSET = 21")
+    workplace.export("fp16", report=print)
+    assert len(exported) == 2
