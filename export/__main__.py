@@ -19,7 +19,7 @@ from export.config import USUAL_PRECISION, Precision, Runtime
 from export.errors import ExportError
 from export.plans import choose_target
 from export.quiet import quiet_libraries
-from export.repository import write_repository
+from export.repository import Export, write_repository
 from export.sizes import choose_sizes
 from export.torch_runtime import check_precision, choose_compilation
 
@@ -74,16 +74,8 @@ def export(
             check_precision(runtime, precision)
             sizes = choose_sizes(found, height, width)
             compilation = choose_compilation(runtime, sizes, compile, batches)
-            write_repository(
-                found,
-                sizes,
-                repository,
-                runtime,
-                precision,
-                lambda text: progress.update(task, description=text),
-                compilation,
-                target,
-            )
+            order = Export(found, sizes, runtime, precision, compilation, target)
+            write_repository(order, repository, lambda text: progress.update(task, description=text))
     except ExportError as error:
         _fail(str(error), 2)
     except OSError as error:

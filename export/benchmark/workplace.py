@@ -7,9 +7,9 @@ from functools import cached_property
 from pathlib import Path
 
 from export.checkpoint import Checkpoint
-from export.config import Precision, Runtime
+from export.config import Precision
 from export.layout import COMPONENTS
-from export.repository import write_repository
+from export.repository import Export, write_repository
 from export.sizes import choose_sizes
 
 CODE = Path(__file__).parents[1]
@@ -47,7 +47,7 @@ class Workplace:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         sizes = choose_sizes(self.checkpoint, None, None)
-        write_repository(self.checkpoint, sizes, repository, Runtime.PYTHON, Precision(precision), report)
+        write_repository(Export(self.checkpoint, sizes, precision=Precision(precision)), repository, report)
         made_by.write_text(code_digest())
 
 

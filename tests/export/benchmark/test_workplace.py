@@ -28,8 +28,8 @@ def test_the_folder_follows_whatever_changes_the_pictures_and_nothing_else(tiny:
 def test_graphs_are_exported_once_and_again_when_the_code_changes(tiny: Checkpoint, tmp_path: Path, monkeypatch):
     exported = []
 
-    def write_repository(checkpoint, sizes, repository, runtime, precision, report):
-        exported.append((repository, precision))
+    def write_repository(export, repository, report):
+        exported.append((repository, export.precision))
         repository.mkdir(exist_ok=True)
 
     monkeypatch.setattr(export.benchmark.workplace, "write_repository", write_repository)
