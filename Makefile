@@ -8,7 +8,7 @@ PACKAGES := export docker client/triton_diffusion model_repository/diffusion/1
 export TOKENIZERS_PARALLELISM := false
 
 .DEFAULT_GOAL := help
-.PHONY: help demo export serve test test-slow benchmark lint format clean
+.PHONY: help demo export serve test test-slow benchmark bench lint format clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ test-slow: $(VENV)/installed ## Run the tests that take minutes or gigabytes
 
 benchmark: model_repository/unet ## Measure where the milliseconds of one served picture go
 	$(RUN) -m tests.benchmarks.one_picture
+
+bench: model_repository/unet ## Load-test the server with perf_analyzer, write build/bench/report.html (minutes)
+	$(RUN) -m tests.benchmarks.load --output build/bench
 
 lint: $(VENV)/installed ## Check style and types
 	$(VENV)/bin/ruff check .

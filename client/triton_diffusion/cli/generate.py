@@ -74,7 +74,7 @@ def generate(
             raise InvalidRequest(f"output is {str(output)!r}: use a name in .png, in a folder that exists", "output")
         arguments: dict[str, Any] = {} if like is None else dict(arguments_of(read_settings(like)))
         arguments |= {name: value for name, value in given.items() if value is not None}
-        chosen = _prompts(prompts or [], prompt_file, arguments.pop("prompt", None))
+        chosen = read_prompts(prompts or [], prompt_file, arguments.pop("prompt", None))
         start = time.monotonic()
         display = Display(chosen, preview)
         job = Job(url, protocol, retries, jobs, timeout)
@@ -138,7 +138,7 @@ async def _generated(
     return [task.result() for task in tasks]
 
 
-def _prompts(given: list[str], file: Path | None, otherwise: str | None) -> list[str]:
+def read_prompts(given: list[str], file: Path | None, otherwise: str | None) -> list[str]:
     """All prompts, in order; of a file those of its lines that are not empty and do not begin with #."""
     prompts = list(given)
     if file is not None:

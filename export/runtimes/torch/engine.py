@@ -54,7 +54,7 @@ class Engine:
                 for _ in range(WARM_UP_CALLS):
                     self._run_compiled(batch)
             except Exception as error:  # from the compilers that PyTorch starts, and from PyTorch itself
-                reason = next(line for line in str(error).splitlines() if line.strip())
+                reason = next((line for line in str(error).splitlines() if line.strip()), "")
                 raise CompileError(
                     f"batch {batch} cannot be compiled ({type(error).__name__}: {reason}): install g++ (for a GPU gcc"
                     " and the Triton compiler, which PyTorch's CUDA wheels bring), or export with --no-compile"
@@ -98,7 +98,8 @@ def divide(rows: int, batches: tuple[int, ...]) -> tuple[int, ...]:
     """The batches to run for `rows`; their sum may exceed it. A call is taken to cost as much as one more row."""
     if rows <= 0:
         return ()
-    return min(((batch, *divide(rows - batch, batches)) for batch in batches), key=lambda run: sum(run) + len(run))
+    runs = [(batch, *divide(rows - batch, batches)) for batch in sorted(batches, reverse=True)]
+    return min(runs, key=lambda run: (sum(run) + len(run), len(run)))
 
 
 def _layout(axes: int) -> torch.memory_format:

@@ -18,8 +18,9 @@ class TritonPythonModel:
         parameters = {key: value["string_value"] for key, value in config["parameters"].items()}
         self.inputs = [entry["name"] for entry in config["input"]]
         (self.output,) = (entry["name"] for entry in config["output"])
-        # PyTorch reads it when it is imported. What it compiles is there at the next start.
-        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder / "compiled"))
+        if os.access(folder, os.W_OK):  # else PyTorch takes its own temporary folder
+            # What it compiles is there at the next start.
+            os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder / "compiled"))
         try:
             import torch
             from engine import CompileError, Engine
