@@ -139,6 +139,7 @@ def _sizes(tensor: Tensor, choose: Callable[[Axis], int]) -> list[Any]:
 
 def write_plan(model: Model, graph: Path, target: Target, report: Callable[[str], None]) -> None:
     """Put model.plan and plan.json into the place of `graph`. Raises PlanError."""
+    report(f"{model.name}: building the plan")
     facts = {
         "module": target.module,
         "version": target.version,
