@@ -25,8 +25,8 @@ HPA = "gpu monitoring ingress autoscaling-hpa"
 # Field names by path; "*" is every element of a list.
 FIELDS = {
     "ScaledObject": {
-        "spec": "scaleTargetRef pollingInterval cooldownPeriod idleReplicaCount minReplicaCount maxReplicaCount fallback "
-        "advanced triggers",
+        "spec": "scaleTargetRef pollingInterval cooldownPeriod idleReplicaCount minReplicaCount maxReplicaCount "
+        "fallback advanced triggers",
         "spec.scaleTargetRef": "apiVersion kind name envSourceContainerName",
         "spec.advanced": "restoreToOriginalReplicaCount horizontalPodAutoscalerConfig",
         "spec.advanced.horizontalPodAutoscalerConfig": "behavior",
