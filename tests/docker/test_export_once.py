@@ -7,6 +7,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -44,9 +45,9 @@ def calls(folder: Path) -> int:
     return len((folder / "calls").read_text().splitlines()) if (folder / "calls").exists() else 0
 
 
-def wait_for_calls(folder: Path, number: int) -> None:
+def wait_until(happened: Callable[[], object]) -> None:
     deadline = time.monotonic() + 10
-    while calls(folder) < number:
+    while not happened():
         assert time.monotonic() < deadline
         time.sleep(0.01)
 
@@ -72,7 +73,7 @@ def test_a_failed_export_fails_the_pod_and_the_next_tries_again(start, tmp_path)
 
 def test_a_deleted_pod_stops_its_export_at_once_and_the_next_takes_over(start, tmp_path):
     exporting = start("trap 'exit 130' TERM; while :; do sleep 0.01; done")
-    wait_for_calls(tmp_path, 1)
+    wait_until(lambda: calls(tmp_path) == 1)
     waiting = start()
     exporting.send_signal(signal.SIGTERM)
     assert exporting.wait(5) == 143
@@ -81,12 +82,13 @@ def test_a_deleted_pod_stops_its_export_at_once_and_the_next_takes_over(start, t
 
 
 def test_a_deleted_pod_that_waits_ends_at_once_too(start, tmp_path):
-    exporting = start("sleep 1")
-    wait_for_calls(tmp_path, 1)
+    exporting = start(f"until [ -e {tmp_path}/go ]; do sleep 0.01; done")
+    wait_until(lambda: calls(tmp_path) == 1)
     waiting = start()
-    time.sleep(0.2)  # until it waits for the lock
+    wait_until(lambda: Path(f"/proc/{waiting.pid}/task/{waiting.pid}/children").read_text())  # its flock
     waiting.send_signal(signal.SIGTERM)
-    assert waiting.wait(0.5) == 143
+    assert waiting.wait(5) == 143
+    (tmp_path / "go").touch()
     assert exporting.wait(5) == 0
 
 

@@ -3,9 +3,11 @@
 import re
 import sys
 from argparse import Namespace
+from threading import Event
 
 import launcher
 import pytest
+from installation import Installation, LaunchError
 
 from tests.docker.manifests import OVERLAYS, Object, arguments, find, needs_kubectl, workload
 
@@ -75,6 +77,18 @@ def test_clients_have_left_a_server_before_it_drains_and_found_it_before_the_nex
         assert renewed < server.owner["spec"]["minReadySeconds"]
 
 
+@pytest.mark.parametrize("rendering", ["gpu"])
+def test_triton_is_told_the_connection_age_in_milliseconds(launched, tmp_path):
+    triton = tmp_path / "tritonserver"
+    triton.write_text('#!/bin/sh\necho "$@" > "$0.arguments"\n')
+    triton.chmod(0o755)
+    launched.http_port = 0  # where nothing can answer in its place
+    server = launcher.Server(Installation(triton, tmp_path, {}), launched, tmp_path / "draining")
+    with pytest.raises(LaunchError, match="ended with code 0"):
+        server.wait_until_ready(Event())
+    assert "--grpc-max-connection-age=30000" in (tmp_path / "tritonserver.arguments").read_text().split()
+
+
 @every_server
 def test_the_launcher_gives_up_with_its_reason_before_the_kubelet_does(rendering, launched):
     server = workload(rendering, "server")
@@ -131,3 +145,14 @@ def test_the_gateway_goes_round_all_servers_by_name(overlay):
     # Without a virtual address nothing translates ports: the service's must be the container's.
     assert int(port) == ports(workload(overlay, "server").pod["containers"][0])["grpc"]
     assert [entry["port"] for entry in service["ports"]] == [int(port)]
+
+
+def test_kserve_runs_the_pod_of_the_gpu_overlay():
+    ours, theirs = workload("gpu", "server").pod, workload("kserve", "server").pod
+    for key in ("securityContext", "nodeSelector", "tolerations", "terminationGracePeriodSeconds"):
+        assert theirs[key] == ours[key]
+    assert theirs["volumes"] == [volume for volume in ours["volumes"] if volume["name"] != "scripts"]
+    (our, their) = (pod["containers"][0] for pod in (ours, theirs))
+    for key in ("image", "resources", "lifecycle", "securityContext", "volumeMounts", "env"):
+        assert their[key] == our[key]
+    assert arguments("kserve", their) == arguments("gpu", our)
