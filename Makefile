@@ -8,7 +8,7 @@ PACKAGES := export docker client/triton_diffusion model_repository/diffusion/1
 export TOKENIZERS_PARALLELISM := false
 
 .DEFAULT_GOAL := help
-.PHONY: help demo export serve test test-slow benchmark lint format clean
+.PHONY: help demo export serve test test-slow latency bench ladder lint format clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,8 +28,14 @@ test: lint ## Lint, check types and run the tests
 test-slow: $(VENV)/installed ## Run the tests that take minutes or gigabytes
 	$(RUN) -m pytest -m slow -s
 
-benchmark: model_repository/unet ## Measure where the milliseconds of one served picture go
+latency: model_repository/unet ## Measure where the milliseconds of one served picture go
 	$(RUN) -m tests.benchmarks.one_picture
+
+bench: model_repository/unet ## Load-test the server with perf_analyzer, write build/bench/report.html (minutes)
+	$(RUN) -m tests.benchmarks.load --output build/bench
+
+ladder: $(VENV)/installed ## Measure CHECKPOINT from DDPM-1000 to TensorRT, quality too (hours), into docs/ladder.*
+	$(RUN) -m export benchmark $(CHECKPOINT) --output docs/ladder.json
 
 lint: $(VENV)/installed ## Check style and types
 	$(VENV)/bin/ruff check .
@@ -48,10 +54,10 @@ clean: ## Remove everything that was built
 model_repository/unet: $(VENV)/installed
 	$(RUN) -m export $(CHECKPOINT)
 
-$(VENV)/installed: requirements/export.txt requirements/server.txt requirements/triton.txt requirements/dev.txt client/pyproject.toml
+$(VENV)/installed: requirements/export.txt requirements/server.txt requirements/triton.txt requirements/tensorrt-rtx.txt requirements/dev.txt client/pyproject.toml
 	$(PYTHON) docker/prerequisites.py
 	$(PYTHON) -m venv $(VENV)
-	$(RUN) -m pip install --quiet -r requirements/export.txt -r requirements/server.txt -r requirements/dev.txt
+	$(RUN) -m pip install --quiet -r requirements/export.txt -r requirements/server.txt -r requirements/tensorrt-rtx.txt -r requirements/dev.txt
 	$(RUN) -m pip install --quiet --no-deps -r requirements/triton.txt
 	$(RUN) -m pip install --quiet --editable ./client
 	touch $@

@@ -23,6 +23,7 @@ from collections import deque
 from pathlib import Path
 
 from installation import Installation, LaunchError, find_installation
+from plans import check_plans
 
 MODELS = ("diffusion", "text_to_image", "text_encoder", "unet", "vae_decoder")
 MIN_SHARED_MEMORY = 128 * 2**20
@@ -43,10 +44,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--ready-timeout", type=float, default=600, help="seconds to wait for the models to load")
     parser.add_argument("--drain-timeout", type=float, default=60, help="seconds that running requests get to finish")
     parser.add_argument(
-        "--connection-age",
-        type=float,
-        default=0,
-        help="seconds after which gRPC clients are asked to connect anew, and so find new replicas; 0: never",
+        "--connection-age", type=float, default=0, help="seconds until gRPC clients must reconnect; 0: never"
     )
     parser.add_argument("--verbose", action="store_true", help="show all that Triton says while it loads")
     return parser.parse_args()
@@ -54,6 +52,7 @@ def parse_arguments() -> argparse.Namespace:
 
 def check_surroundings(arguments: argparse.Namespace) -> None:
     """Find what Triton would stumble over later, and less clearly. Raises LaunchError."""
+    check_plans(arguments.repository)
     for model in MODELS:
         if not (arguments.repository / model / "config.pbtxt").exists():
             raise LaunchError(

@@ -1,10 +1,16 @@
-"""`checkpoint.json`: what the sampling loop must know of the checkpoint its engines were made from."""
+"""`checkpoint.json`: what the sampling loop must know of the checkpoint its engines were made from.
 
+Clients read a part of it from the engines' configurations, which Triton sends to who asks.
+"""
+
+import json
 from typing import Any
 
 from export.checkpoint import Checkpoint
 from export.schedule import STEPS_OFFSET
 from export.specification import LATENT_CHANNELS, MAX_BATCH, Sizes
+
+FOR_CLIENTS = ("name", "height", "width", "height_range", "width_range", "vae_factor", "guidance_scale")
 
 
 def describe(checkpoint: Checkpoint, sizes: Sizes) -> dict[str, Any]:
@@ -24,3 +30,8 @@ def describe(checkpoint: Checkpoint, sizes: Sizes) -> dict[str, Any]:
         "guidance_scale": checkpoint.guidance_scale,
         "latent_rgb": checkpoint.latent_rgb,
     }
+
+
+def for_clients(description: dict[str, Any]) -> str:
+    """What clients can ask for, in JSON: a parameter of the engines' configurations."""
+    return json.dumps({name: description[name] for name in FOR_CLIENTS}, ensure_ascii=False)

@@ -37,6 +37,7 @@ class Limits:
 LIMITS = {
     Precision.FP32: Limits(max_error=1e-4, min_psnr=50, scales=(1,)),
     Precision.FP16: Limits(max_error=5e-3, min_psnr=45, scales=(1, 10)),
+    Precision.BF16: Limits(max_error=4e-2, min_psnr=40, scales=(1,)),  # has the range of FP32
 }
 BATCHES = (1, 2, 3)
 

@@ -67,6 +67,8 @@ class _Answer:
     def __init__(self) -> None:
         self.future: Future[np.ndarray] = Future()
 
+    def queued(self, position: int, num_steps: int, seeds: np.ndarray) -> None: ...
+
     def progress(self, step: int, num_steps: int, seeds: np.ndarray, preview: np.ndarray | None) -> None: ...
 
     def image(self, image: np.ndarray, num_steps: int, seeds: np.ndarray) -> None:

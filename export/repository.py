@@ -8,14 +8,16 @@ from pathlib import Path
 import torch
 
 from export.checkpoint import Checkpoint
-from export.config import Precision, Runtime, config_pbtxt
-from export.description import describe
+from export.config import SETTINGS, Precision, Runtime, config_pbtxt
+from export.description import describe, for_clients
 from export.gate import check_graph
 from export.graphs import axes, write_graph
 from export.modules import TextEncoder, UNet, VaeDecoder
+from export.plans import Target, write_plan
 from export.specification import Model, Sizes, engines
 from export.staging import install, staging_folder
 from export.tokenizer import standalone_tokenizer
+from export.torch_runtime import Compilation, torch_parameters, write_torch_model
 
 HAND_WRITTEN = Path(__file__).resolve().parents[1] / "model_repository"
 HAND_WRITTEN_MODELS = ("diffusion", "text_to_image")
@@ -33,11 +35,14 @@ def write_repository(
     runtime: Runtime,
     precision: Precision,
     report: Callable[[str], None],
+    compilation: Compilation | None = None,
+    target: Target | None = None,
 ) -> None:
-    """Export `checkpoint` into `repository`; it changes only once every graph has passed its gate.
+    """Export `checkpoint` into `repository`; it changes only once every model has passed its gate.
 
     In the project's own repository the hand-written models stay where they are; any other gets copies of them.
-    `report` is told in a few words what is being done.
+    `report` is told in a few words what is being done. `compilation` is for the torch runtime; None compiles nothing.
+    `target` is for the TensorRT runtimes.
     """
     with staging_folder(repository) as folder:
         staging = Path(folder)
@@ -48,7 +53,10 @@ def write_repository(
             _copy_hand_written(staging)
         _write_facts(checkpoint, sizes, staging)
         for name in ENGINES:
-            _write_engine(checkpoint, engines(sizes)[name], staging / name, runtime, precision, report)
+            model = engines(sizes)[name]
+            _write_engine(checkpoint, sizes, model, staging / name, runtime, precision, report, compilation)
+            if target:
+                write_plan(model, staging / name / "1/model.onnx", target, report)
         report("moving the models into place")
         install(staging, repository, entries)
 
@@ -68,23 +76,33 @@ def _write_facts(checkpoint: Checkpoint, sizes: Sizes, staging: Path) -> None:
 
 def _write_engine(
     checkpoint: Checkpoint,
+    sizes: Sizes,
     model: Model,
     folder: Path,
     runtime: Runtime,
     precision: Precision,
     report: Callable[[str], None],
+    compilation: Compilation | None,
 ) -> None:
     version = folder / "1"
     version.mkdir(parents=True)
-    (folder / "config.pbtxt").write_text(config_pbtxt(model, runtime), encoding="utf-8")
+    parameters = {"checkpoint": for_clients(describe(checkpoint, sizes))}
+    if runtime is Runtime.TORCH:
+        parameters |= torch_parameters(model, precision, compilation)
+    if runtime in SETTINGS:
+        (folder / "config.pbtxt").write_text(config_pbtxt(model, runtime, parameters), encoding="utf-8")
     if runtime is Runtime.PYTHON:
         shutil.copy(PYTHON_MODEL, version)
     report(f"{model.name}: reading the weights")
     module = _module(checkpoint, model)
+    below = {"input_ids": checkpoint.text_encoder.vocab_size, "timestep": checkpoint.schedule["num_train_timesteps"]}
+    if runtime is Runtime.TORCH:
+        report(f"{model.name}: writing it in {precision.upper()} and comparing that with FP32")
+        write_torch_model(model, module, version, precision, below)
+        return
     report(f"{model.name}: exporting the graph")
     graph = write_graph(model, module, version, precision)
     report(f"{model.name}: comparing ONNX Runtime with PyTorch")
-    below = {"input_ids": checkpoint.text_encoder.vocab_size, "timestep": checkpoint.schedule["num_train_timesteps"]}
     check_graph(model, graph, module, below, precision)
 
 

@@ -1,17 +1,42 @@
-"""Client of Triton Diffusion.
+"""Client of Triton Diffusion: text to image, served by Triton Inference Server.
 
 >>> from triton_diffusion import Client
 >>> with Client("localhost:8001") as client:
 ...     (image,) = client.text_to_image("a red circle", seed=7)
 ...     image.save("out.png")
+
+- `Client` and, awaited, `AsyncClient`: `text_to_image` returns PIL images, `stream` yields events, `models`,
+  `checkpoint` and `is_ready` tell about the server. Over gRPC or HTTP, to one server or several.
+- `Queued`, `Progress`, `Preview`, `Completed`: the events of `stream`; `Event` is any of them.
+- `DiffusionError` and below it `InvalidRequest`, `ServerUnavailable` (`ServerOverloaded`, `WrongServer`),
+  `DeadlineExceeded` and `GenerationFailed`: what calls raise.
+- `save_png` writes a picture with its settings; `read_settings` reads them from a file, and `arguments_of` picks those
+  that `text_to_image` takes.
+- `MockTransport`: a client without a server, for tests: `Client(transport=MockTransport())`.
+- `Checkpoint`, `Model`: what a server says of itself; `server_metrics` reads its `ServerMetrics`.
 """
 
+from ._async_client import AsyncClient
 from ._client import Client
-from ._errors import DeadlineExceeded, DiffusionError, GenerationFailed, InvalidRequest, ServerUnavailable
-from ._events import Completed, Event, Preview, Progress
-from ._response import save_png
+from ._errors import (
+    DeadlineExceeded,
+    DiffusionError,
+    GenerationFailed,
+    InvalidRequest,
+    ServerOverloaded,
+    ServerUnavailable,
+    WrongServer,
+)
+from ._events import Completed, Event, Preview, Progress, Queued
+from ._metrics import ServerMetrics, server_metrics
+from ._mock import MockTransport
+from ._response import Checkpoint, Model
+from ._settings import arguments_of, read_settings, save_png
+from ._version import __version__
 
 __all__ = [
+    "AsyncClient",
+    "Checkpoint",
     "Client",
     "Completed",
     "DeadlineExceeded",
@@ -19,8 +44,18 @@ __all__ = [
     "Event",
     "GenerationFailed",
     "InvalidRequest",
+    "MockTransport",
+    "Model",
     "Preview",
     "Progress",
+    "Queued",
+    "ServerMetrics",
+    "ServerOverloaded",
     "ServerUnavailable",
+    "WrongServer",
+    "__version__",
+    "arguments_of",
+    "read_settings",
     "save_png",
+    "server_metrics",
 ]

@@ -1,29 +1,35 @@
 """The client."""
 
-from collections.abc import Generator
+import time
+from collections.abc import Generator, Sequence
+from contextlib import closing, suppress
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, Self, TypeAlias
+from typing import Any, Self
 
 from PIL.Image import Image
 
-from ._errors import InvalidRequest
-from ._events import Event
-from ._request import checked, tensors
-from ._response import events, pictures
-
-if TYPE_CHECKING:
-    from ._grpc import GrpcTransport
-    from ._http import HttpTransport
-
-Protocol: TypeAlias = Literal["grpc", "http"]
+from ._attempts import Deadline, Server, Servers
+from ._errors import DiffusionError
+from ._events import Completed, Event
+from ._mock import MockTransport
+from ._request import Request, Value, new_request
+from ._response import Answer, Checkpoint, Model, no_picture, pictures, progress_events
+from ._settings import settings_used
+from ._transport import DESCRIBE_TIMEOUT, ProtocolName, Question, Transport, addresses, check_streaming
 
 
 class Client:
     """Asks a Triton Diffusion server for pictures.
 
-    url: "host:port" without a scheme; Triton's own ports are 8001 for gRPC and 8000 for HTTP. HTTP takes a base path
-    behind the port, gRPC any of its own target names ("dns:///host:8001").
-    protocol: "grpc", or "http" where only that gets through: it has no `stream`, and cancels nothing on the server.
+    url: "host:port"; several for servers with the same models, of which each call goes to the one with the least to do
+    and, where one is lost, to another. A scheme says the protocol too: "grpc://", "grpcs://" (TLS), "http://",
+    "https://". HTTP takes a base path behind the port, gRPC any of its own target names ("dns:///host:8001"). By
+    default localhost, on Triton's own port.
+    protocol: "grpc", the default, or "http" where only that gets through: it has no `stream`.
+    retries: how many times a call is tried again where a server is not there, is lost or is overloaded; 0 for never.
+    Between the tries it waits 0.25, 0.5, 1, 2, 4, 8, 8, ... seconds (each by up to a half less, by chance), as long as
+    an overloaded server asks for, or not at all where another server is up.
+    transport: in place of url and protocol, a `MockTransport` for tests.
 
     Nothing is sent before the first call. One client serves many threads. It is a context manager; `close` ends its
     connections and with them, on gRPC, every call that still runs.
@@ -32,22 +38,28 @@ class Client:
 
     - prompt, negative_prompt: text of at most 4096 bytes in UTF-8
     - num_images: pictures to make, 1..8; picture k uses seed+k
-    - height, width: pixels
+    - height, width: pixels; `checkpoint` tells which
     - num_inference_steps: 1..1000; fewer is faster
     - guidance_scale: 0..50, how strictly to follow the prompt; 1.0 or less turns guidance off and halves the work
     - sampler: "ddpm", "ddim", "dpmpp_2m" or "dpmpp_2m_sde"
     - timestep_spacing: "leading", "trailing", "linspace" or "karras"
     - eta: 0..1, the noise that the sampler "ddim" adds
-    - seed: 0 or more; the same seed and settings make the same picture. Without one the server draws it.
-    - timeout: seconds for the whole call; None waits as long as the server takes
+    - seed: 0 or more; the same seed and settings make the same picture. Without one the client draws it.
+    - timeout: seconds for the whole call, every try included; None waits as long as the server takes
 
-    Every call raises InvalidRequest, ServerUnavailable, DeadlineExceeded or GenerationFailed.
+    Every call raises InvalidRequest, ServerUnavailable, DeadlineExceeded or GenerationFailed. A call that is tried
+    again keeps its seed, so it gives the same pictures.
     """
 
-    def __init__(self, url: str, protocol: Protocol = "grpc") -> None:
-        if not url or url.startswith(("http://", "https://", "grpc://", "grpcs://")):
-            raise InvalidRequest(f'url is {url!r}; it must be "host:port" without a scheme', "url")
-        self._transport = _transport(url, protocol)
+    def __init__(
+        self,
+        url: str | Sequence[str] | None = None,
+        protocol: ProtocolName | None = None,
+        *,
+        retries: int = 3,
+        transport: MockTransport | None = None,
+    ) -> None:
+        self._servers: Servers[Transport] = Servers([transport] if transport else _transports(url, protocol), retries)
 
     def __enter__(self) -> Self:
         return self
@@ -58,7 +70,10 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        self._transport.close()
+        """Ends the connections; the client takes no further calls."""
+        self._servers.closed = True
+        for server in self._servers.all:
+            server.transport.close()
 
     def text_to_image(
         self,
@@ -78,12 +93,14 @@ class Client:
     ) -> list[Image]:
         """Makes the pictures and returns them: `num_images` RGB images of `width` x `height`.
 
-        `image.info` holds the picture's own `seed` and the settings that were given, under the names of the arguments;
-        `save_png` writes them into the file. The class documents the arguments and the errors.
+        `image.info` holds all that makes the picture again: its own `seed`, its size and the settings, under the names
+        of the arguments, and `model` and `model_version`; `save_png` writes them into the file.
 
-        When `timeout` has passed the server stops the work on gRPC; on HTTP it cannot know, and finishes it.
+        When `timeout` has passed, or Ctrl-C ends the call, the server stops the work on gRPC; on HTTP it cannot know,
+        and finishes it.
         """
-        fields = checked(
+        request = new_request(
+            "text_to_image",
             {
                 "prompt": prompt,
                 "negative_prompt": negative_prompt,
@@ -96,9 +113,14 @@ class Client:
                 "timestep_spacing": timestep_spacing,
                 "eta": eta,
                 "seed": seed,
-            }
+            },
         )
-        return pictures(self._transport.infer("text_to_image", tensors(fields), timeout), fields)
+        attempts = self._servers.attempts(timeout)
+        while True:
+            with attempts.next() as server:
+                answer = server.transport.infer(request, attempts.deadline)
+                return pictures(answer.outputs, self._settings(request, answer, server, attempts.deadline))
+            time.sleep(attempts.pause)
 
     def stream(
         self,
@@ -117,16 +139,19 @@ class Client:
         preview_interval: int | None = None,
         timeout: float | None = None,
     ) -> Generator[Event]:
-        """Makes the pictures and yields what happens: `Progress` every step, `Preview` every `preview_interval` steps
-        (none by default), and `Completed` with the pictures at the end. gRPC only.
+        """Makes the pictures and yields what happens: `Queued` while the request waits for room, `Progress` every step,
+        `Preview` every `preview_interval` steps (none by default), and `Completed` with the pictures at the end. gRPC
+        only.
 
         The request is sent when the first event is asked for. Closing the iterator (`close()`, leaving the function
-        that holds it, an exception) cancels the request, and the server stops within one step.
+        that holds it, an exception) cancels the request, and the server stops within one step. Where the call is tried
+        again the events start over.
 
         A wrong argument is refused here; every other error is raised by the iterator. The time that the caller takes
-        between events counts towards `timeout`.
+        between events counts towards `timeout`, which starts with the first of them.
         """
-        fields = checked(
+        request = new_request(
+            "diffusion",
             {
                 "prompt": prompt,
                 "negative_prompt": negative_prompt,
@@ -140,19 +165,71 @@ class Client:
                 "eta": eta,
                 "seed": seed,
                 "preview_interval": preview_interval,
-            }
+            },
         )
-        return events(self._transport.stream("diffusion", tensors(fields), timeout), fields)
+        check_streaming(self._servers.all[0].transport)
+        Deadline(timeout)  # refuses a wrong one
+        return self._events(request, timeout)
+
+    def is_ready(self, timeout: float = 5.0) -> bool:
+        """Whether a server is there and all its models are loaded."""
+        deadline = self._servers.attempts(timeout).deadline
+        for server in self._servers.all:
+            with suppress(DiffusionError):
+                if server.transport.ask(Question.READY, deadline):
+                    return True
+        return False
+
+    def models(self, timeout: float | None = None) -> list[Model]:
+        """The models in the server's repository, and whether each is ready."""
+        models: list[Model] = self._ask(Question.MODELS, timeout)
+        return models
+
+    def checkpoint(self, timeout: float | None = None) -> Checkpoint | None:
+        """What the server serves: name, sizes and defaults. None from an export that did not say it."""
+        checkpoint: Checkpoint | None = self._ask(Question.CHECKPOINT, timeout)
+        return checkpoint
+
+    def _ask(self, question: Question, timeout: float | None) -> Any:
+        attempts = self._servers.attempts(timeout)
+        while True:
+            with attempts.next() as server:
+                return server.transport.ask(question, attempts.deadline)
+            time.sleep(attempts.pause)
+
+    def _events(self, request: Request, timeout: float | None) -> Generator[Event]:
+        attempts = self._servers.attempts(timeout)
+        while True:
+            with attempts.next() as server:
+                with closing(server.transport.stream(request, attempts.deadline)) as answers:
+                    for answer in answers:
+                        if "image" in answer.outputs:
+                            for _ in answers:  # to the end of the call, so that leaving now cancels nothing
+                                pass
+                            settings = self._settings(request, answer, server, attempts.deadline)
+                            yield Completed(pictures(answer.outputs, settings))
+                            return
+                        yield from progress_events(answer.outputs)
+                raise no_picture()
+            time.sleep(attempts.pause)
+
+    def _settings(
+        self, request: Request, answer: Answer, server: Server[Transport], deadline: Deadline
+    ) -> dict[str, Value]:
+        if server.checkpoint is None:
+            with suppress(DiffusionError):  # a picture is worth more than what is written into it
+                limit = deadline.no_later_than(DESCRIBE_TIMEOUT)
+                server.checkpoint = server.transport.ask(Question.CHECKPOINT, limit)
+        return settings_used(request, server.checkpoint, answer.version)
 
 
-def _transport(url: str, protocol: Protocol) -> "GrpcTransport | HttpTransport":
-    # Imported here because each takes a fifth of a second.
-    if protocol == "grpc":
+def _transports(url: str | Sequence[str] | None, protocol: ProtocolName | None) -> list[Transport]:
+    # Imported here because each takes a tenth of a second or more.
+    found = addresses(url, protocol)
+    if found[0].protocol == "grpc":
         from ._grpc import GrpcTransport
 
-        return GrpcTransport(url)
-    if protocol == "http":
-        from ._http import HttpTransport
+        return [GrpcTransport(address) for address in found]
+    from ._http import HttpTransport
 
-        return HttpTransport(url)
-    raise InvalidRequest(f'protocol is {protocol!r}; it must be "grpc" or "http"', "protocol")
+    return [HttpTransport(address) for address in found]

@@ -1,30 +1,62 @@
 """What can go wrong.
 
-DiffusionError
-├── InvalidRequest      a value is wrong; nothing was generated, and trying again gives the same
-├── ServerUnavailable   no server there, not ready, or the connection was lost
-├── DeadlineExceeded    no result within `timeout`
-└── GenerationFailed    the server accepted the request and could not finish it
+DiffusionError              request_id
+├── InvalidRequest          field, value, allowed: a value is wrong, and trying again gives the same
+├── ServerUnavailable       no server there, not ready, or the connection was lost; tried again
+│   ├── ServerOverloaded    retry_after: it is there, and takes no more for now; tried again
+│   └── WrongServer         something is there, but it does not serve Triton Diffusion
+├── DeadlineExceeded        no result within `timeout`
+└── GenerationFailed        the server accepted the request and could not finish it
 """
 
 
 class DiffusionError(Exception):
-    """Base of every error that a call of this package raises on purpose."""
+    """Base of every error that a call of this package raises on purpose; its text is one line.
+
+    `request_id` is the id under which the request was sent and the server knows it, or None where it never was.
+    """
+
+    def __init__(self, message: str, *, request_id: str | None = None) -> None:
+        super().__init__(" ".join(message.split()))
+        self.request_id = request_id
 
 
 class InvalidRequest(DiffusionError):
     """A value cannot be sent, or the server refused it.
 
-    `field` is the argument's name, such as "height", or None where the message names none.
+    `field` is the argument's name, such as "height", or None where the message names none. `value` is what was given
+    for it, and `allowed` says what may be, such as "a multiple of 8 from 64 to 128"; either is None where not known.
     """
 
-    def __init__(self, message: str, field: str | None = None) -> None:
-        super().__init__(message)
+    def __init__(
+        self,
+        message: str,
+        field: str | None = None,
+        value: object = None,
+        allowed: str | None = None,
+        *,
+        request_id: str | None = None,
+    ) -> None:
+        super().__init__(message, request_id=request_id)
         self.field = field
+        self.value = value
+        self.allowed = allowed
 
 
 class ServerUnavailable(DiffusionError):
-    """There is no server at the URL, it is not ready, it has no such model, or the connection was lost."""
+    """There is no server at the URL, it is not ready, or the connection was lost."""
+
+
+class ServerOverloaded(ServerUnavailable):
+    """The server refuses more work for now. `retry_after` is in seconds, or None where the server named no time."""
+
+    def __init__(self, message: str, retry_after: float | None = None, *, request_id: str | None = None) -> None:
+        super().__init__(message, request_id=request_id)
+        self.retry_after = retry_after
+
+
+class WrongServer(ServerUnavailable):
+    """What is at the URL is no Triton server, or it serves other models. This is not tried again."""
 
 
 class DeadlineExceeded(DiffusionError):

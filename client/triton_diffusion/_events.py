@@ -7,8 +7,16 @@ from PIL.Image import Image
 
 
 @dataclass(frozen=True)
+class Queued:
+    """The request waits for room on the server; `position` 1 is next. Comes only while it waits, and not for every
+    place: for each of the first eight, and whenever the way to them has halved."""
+
+    position: int
+
+
+@dataclass(frozen=True)
 class Progress:
-    """`step` of `num_steps` is done; yielded once a step, counting from 1."""
+    """`step` of `num_steps` is done; yielded once a step. Step 0 says that the first one starts."""
 
     step: int
     num_steps: int
@@ -33,4 +41,4 @@ class Completed:
     images: list[Image]
 
 
-Event: TypeAlias = Progress | Preview | Completed
+Event: TypeAlias = Queued | Progress | Preview | Completed

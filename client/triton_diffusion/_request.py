@@ -1,16 +1,17 @@
-"""From arguments to tensors, the same for both protocols.
+"""From arguments to what is sent, the same for both protocols and both clients.
 
 Only what cannot be put on the wire is refused here. What is allowed (ranges, names, sizes) the server decides, because
 it depends on the checkpoint that it serves.
 """
 
+import secrets
 import struct
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from numbers import Integral, Real
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ._errors import InvalidRequest
 
@@ -31,60 +32,92 @@ DATATYPES = {
     "seed": "INT64",
     "preview_interval": "INT32",  # of `diffusion` only
 }
-_NUMPY_DTYPES = {"BYTES": np.object_, "INT32": np.int32, "INT64": np.int64, "FP32": np.float32}
+_FORMATS = {"INT32": "<i", "INT64": "<q", "FP32": "<f"}
 
 
 class Tensor(NamedTuple):
+    """One input of shape [1]."""
+
     name: str
     datatype: str  # Triton's name of it
-    array: NDArray  # shape [1]; BYTES are objects of type `bytes`
+    content: bytes  # as both protocols send it: little-endian, a text preceded by its length in four bytes
 
 
-def checked(fields: Mapping[str, object]) -> dict[str, Value]:
-    """The fields that the caller gave (not None), as plain Python values that can be encoded.
+@dataclass(frozen=True)
+class Request:
+    """One call of a model, complete: sent twice, it gives the same pictures."""
+
+    model: str
+    fields: Mapping[str, Value]  # `checked`
+    id: str = field(default_factory=lambda: secrets.token_hex(8))  # the server repeats it in its errors and logs
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        return [_tensor(name, value) for name, value in self.fields.items()]
+
+
+def id_of(request: Request | None) -> str | None:
+    """The id for an error; there is none where no pictures were asked for."""
+    return None if request is None else request.id
+
+
+def new_request(model: str, arguments: Mapping[str, object]) -> Request:
+    """The request for `arguments`, of which those that are None were not given.
+
+    A seed that was not given is drawn here, and not by the server: a second try must give the same pictures. Raises
+    InvalidRequest.
+    """
+    fields = checked(arguments)
+    return Request(model, fields if "seed" in fields else {**fields, "seed": secrets.randbits(32)})
+
+
+def checked(arguments: Mapping[str, object]) -> dict[str, Value]:
+    """The arguments that were given (not None), as plain Python values that can be encoded.
 
     Raises InvalidRequest, naming the field, if a value has the wrong type or does not fit its datatype.
     """
-    return {name: _CHECKS[DATATYPES[name]](name, value) for name, value in fields.items() if value is not None}
+    return {name: _CHECKS[DATATYPES[name]](name, value) for name, value in arguments.items() if value is not None}
 
 
-def tensors(fields: Mapping[str, Value]) -> list[Tensor]:
-    """The input tensors of `checked` fields."""
-    encoded = []
-    for name, value in fields.items():
-        datatype = DATATYPES[name]
-        wire_value = value.encode() if isinstance(value, str) else value
-        encoded.append(Tensor(name, datatype, np.array([wire_value], dtype=_NUMPY_DTYPES[datatype])))
-    return encoded
+def _tensor(name: str, value: Value) -> Tensor:
+    datatype = DATATYPES[name]
+    if isinstance(value, str):
+        text = value.encode()
+        return Tensor(name, datatype, struct.pack("<I", len(text)) + text)
+    return Tensor(name, datatype, struct.pack(_FORMATS[datatype], value))
+
+
+def _refused(name: str, value: object, allowed: str) -> InvalidRequest:
+    return InvalidRequest(f"{name} is {value!r}: use {allowed}", name, value, allowed)
 
 
 def _text(name: str, value: object) -> str:
     if not isinstance(value, str):
-        raise InvalidRequest(f"{name} is {value!r}; it must be a string", name)
+        raise _refused(name, value, "a string")
     try:
         value.encode()
     except UnicodeEncodeError:  # lone surrogates, as from undecodable file names or arguments
-        raise InvalidRequest(f"{name} is {value!r}; it must be text that UTF-8 can encode", name) from None
+        raise _refused(name, value, "text that UTF-8 can encode") from None
     return value
 
 
-def _integer(name: str, value: object, dtype: type[np.signedinteger]) -> int:
+def _integer(name: str, value: object, dtype: type[np.signedinteger[Any]]) -> int:
     # True would pass as 1, and is a mistake at every field.
     if not isinstance(value, Integral) or isinstance(value, bool):
-        raise InvalidRequest(f"{name} is {value!r}; it must be an integer", name)
+        raise _refused(name, value, "an integer")
     number, limits = int(value), np.iinfo(dtype)
     if not limits.min <= number <= limits.max:
-        raise InvalidRequest(f"{name} is {number}; it must fit {limits.bits} bits ({limits.min}..{limits.max})", name)
+        raise _refused(name, number, f"{limits.min} to {limits.max}, which fit {limits.bits} bits")
     return number
 
 
 def _float(name: str, value: object) -> float:
     if not isinstance(value, Real) or isinstance(value, bool):
-        raise InvalidRequest(f"{name} is {value!r}; it must be a number", name)
+        raise _refused(name, value, "a number")
     try:
         struct.pack("<f", value)
     except (OverflowError, struct.error):  # the second for integers beyond any float
-        raise InvalidRequest(f"{name} is {value!r}; it must fit 32-bit floating point", name) from None
+        raise _refused(name, value, "a number that 32-bit floating point can hold") from None
     return float(value)
 
 

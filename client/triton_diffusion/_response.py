@@ -1,106 +1,86 @@
-"""From what the server sent to pictures, events and errors, the same for both protocols."""
+"""From what the server sent to pictures and events, the same for both protocols and both clients."""
 
-import os
-import re
-from collections.abc import Generator, Mapping
-from contextlib import closing
-from typing import TypeAlias
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeAlias
 
+import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
-from ._errors import DeadlineExceeded, DiffusionError, GenerationFailed, InvalidRequest, ServerUnavailable
-from ._events import Completed, Event, Preview, Progress
-from ._request import DATATYPES, Value
+from ._errors import GenerationFailed
+from ._events import Event, Preview, Progress, Queued
+from ._request import Value
 
-Outputs: TypeAlias = Mapping[str, NDArray]  # the output tensors of one response, by name
+Outputs: TypeAlias = Mapping[str, NDArray[Any]]  # the output tensors of one response, by name
 
-# A gRPC status or an HTTP status; any other one is a GenerationFailed. Triton sends 400, 404, 500 and 503; 405, 502 and
-# 504 come from something else at that address or from a proxy in front of it.
-_ERRORS: dict[str, type[DiffusionError]] = {
-    "INVALID_ARGUMENT": InvalidRequest,
-    "400": InvalidRequest,
-    "NOT_FOUND": ServerUnavailable,  # the model is not in this server's repository
-    "404": ServerUnavailable,
-    "405": ServerUnavailable,
-    "UNAVAILABLE": ServerUnavailable,
-    "502": ServerUnavailable,
-    "503": ServerUnavailable,
-    "DEADLINE_EXCEEDED": DeadlineExceeded,
-    "504": DeadlineExceeded,
-}
-_FIELD = re.compile(rf"\b({'|'.join(DATATYPES)})\b")
+_DTYPES = {"UINT8": np.uint8, "INT32": np.int32, "INT64": np.int64}  # of all outputs, by Triton's name
 
 
-def error_from_status(status: str, message: str, url: str) -> DiffusionError:
-    """The error for a gRPC status ("INVALID_ARGUMENT") or an HTTP status ("400") with the server's message."""
-    error = _ERRORS.get(status, GenerationFailed)
-    if error is ServerUnavailable:
-        return error(f"{url} is not available: {message}")
-    if error is not InvalidRequest:
-        return error(message)
-    # The server's line names the field before the value, which may itself be a text with such a word in it.
-    field = _FIELD.search(message)
-    return InvalidRequest(message, field and field[1])
+class Answer(NamedTuple):
+    """One response: to a request for pictures the only one, in a stream one of many."""
+
+    outputs: Outputs
+    version: str = ""  # of the model that answered
 
 
-def error_in_stream(message: str, url: str) -> DiffusionError:
-    """The error for an error response in a gRPC stream: Triton sends the text there without its status."""
-    if _FIELD.match(message):  # how the server begins every line about a value
-        return error_from_status("INVALID_ARGUMENT", message, url)
-    if message.startswith("Request for unknown model"):
-        return error_from_status("NOT_FOUND", message, url)
-    return error_from_status("INTERNAL", message, url)
+@dataclass(frozen=True)
+class Checkpoint:
+    """The checkpoint that a server serves. Heights and widths are in pixels, both ends of a range included."""
+
+    name: str
+    height: int  # of a request that names none
+    width: int
+    height_range: tuple[int, int]
+    width_range: tuple[int, int]
+    multiple: int  # that heights and widths must be of
+    guidance_scale: float  # of a request that names none
 
 
-def pictures(outputs: Outputs, fields: Mapping[str, Value]) -> list[Image.Image]:
-    """The pictures of one response, each with its own seed and the given settings in `info`.
+@dataclass(frozen=True)
+class Model:
+    """A model in the server's repository."""
+
+    name: str
+    version: str
+    ready: bool
+    reason: str = ""  # why not
+
+
+def tensor(datatype: str, shape: Sequence[int], content: bytes | memoryview) -> NDArray[Any] | None:
+    """The array of an output's bytes; None for a datatype that no output of ours has."""
+    dtype = _DTYPES.get(datatype)
+    return None if dtype is None else np.frombuffer(content, dtype).reshape(shape)
+
+
+def pictures(outputs: Outputs, settings: Mapping[str, Value]) -> list[Image.Image]:
+    """The pictures of one response; each has `settings`, its own seed and its size in `info`.
 
     outputs: `image` UINT8 [N,H,W,3] and `seed` INT64 [N].
-    fields: what was sent, as `checked`.
     """
-    # Those that, with its seed, make this picture again: one of several is made again alone.
-    settings = {name: value for name, value in fields.items() if name not in ("num_images", "preview_interval")}
     images = [Image.fromarray(array) for array in _output(outputs, "image")]
     for image, seed in zip(images, _output(outputs, "seed"), strict=True):
-        image.info.update(settings, seed=int(seed))
+        image.info.update(settings, seed=int(seed), width=image.width, height=image.height)
     return images
 
 
-def events(responses: Generator[Outputs], fields: Mapping[str, Value]) -> Generator[Event]:
-    """The events of the responses of `diffusion`; closing it closes `responses`.
-
-    Raises GenerationFailed if the responses end without a picture.
-    """
-    with closing(responses):
-        for outputs in responses:
-            if "image" in outputs:
-                images = pictures(outputs, fields)
-                for _ in responses:  # to the end of the call, so that whoever leaves now cancels nothing
-                    pass
-                yield Completed(images)
-                return
-            step, num_steps = int(_output(outputs, "step")[0]), int(_output(outputs, "num_steps")[0])
-            yield Progress(step, num_steps)
-            if "preview" in outputs:  # UINT8 [N,h,w,3]
-                yield Preview(step, num_steps, [Image.fromarray(array) for array in outputs["preview"]])
-    raise GenerationFailed("the server ended the stream without a picture")
+def progress_events(outputs: Outputs) -> Iterator[Event]:
+    """The events of a response of `diffusion` that is not its last: INT32 [1] `step` and `num_steps`, and
+    `queue_position` INT32 [1] or `preview` UINT8 [N,h,w,3] where there is one."""
+    if "queue_position" in outputs:
+        yield Queued(int(outputs["queue_position"][0]))
+        return
+    step, num_steps = int(_output(outputs, "step")[0]), int(_output(outputs, "num_steps")[0])
+    yield Progress(step, num_steps)
+    if "preview" in outputs:
+        yield Preview(step, num_steps, [Image.fromarray(array) for array in outputs["preview"]])
 
 
-def save_png(image: Image.Image, path: str | os.PathLike[str]) -> None:
-    """Writes a picture as PNG with its seed and settings as text chunks, which `Image.open(path).info` gives back.
-
-    `Image.save` alone leaves them out. Raises OSError if the file cannot be written.
-    """
-    texts = PngInfo()
-    for name, value in image.info.items():
-        if isinstance(value, str | int | float):
-            texts.add_text(str(name), str(value))
-    image.save(path, format="PNG", pnginfo=texts)
+def no_picture() -> GenerationFailed:
+    return GenerationFailed("the server ended the stream without a picture")
 
 
-def _output(outputs: Outputs, name: str) -> NDArray:
+def _output(outputs: Outputs, name: str) -> NDArray[Any]:
     try:
         return outputs[name]
     except KeyError:

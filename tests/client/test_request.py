@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from triton_diffusion import InvalidRequest
-from triton_diffusion._grpc import request as grpc_request
-from triton_diffusion._http import request_body as http_request
-from triton_diffusion._request import DATATYPES, checked, tensors
+from triton_diffusion._grpc import infer_message
+from triton_diffusion._http import infer_body
+from triton_diffusion._request import DATATYPES, Request, Tensor, checked, new_request
 
 VALUES = {
     "prompt": "a red circle, 圆 é",
@@ -38,12 +38,22 @@ def wire_bytes(name: str) -> bytes:
     return value.to_bytes(8 if name == "seed" else 4, "little")
 
 
+def request(fields: dict[str, object], model: str = "diffusion") -> Request:
+    return Request(model, checked(fields), "0123")
+
+
+def sent(name: str, value: object) -> Tensor:
+    (tensor,) = request({name: value}).tensors
+    return tensor
+
+
 def http_inputs(body: bytes, header_length: int) -> dict[str, tuple[str, list[int], bytes]]:
     header, rest, inputs = json.loads(body[:header_length]), body[header_length:], {}
     for tensor in header["inputs"]:
         size = tensor["parameters"]["binary_data_size"]
         inputs[tensor["name"]] = tensor["datatype"], tensor["shape"], rest[:size]
         rest = rest[size:]
+    assert header["id"] == "0123"
     assert header["parameters"]["binary_data_output"] is True
     assert rest == b""
     return inputs
@@ -55,22 +65,22 @@ def test_the_values_cover_every_field():
 
 @pytest.mark.parametrize("name", DATATYPES)
 def test_grpc(name):
-    message = grpc_request("diffusion", tensors(checked({name: VALUES[name]})))
+    message = infer_message(request({name: VALUES[name]}))
     (tensor,) = message.inputs
-    assert message.model_name == "diffusion"
+    assert (message.model_name, message.id) == ("diffusion", "0123")
     assert (tensor.name, tensor.datatype, tensor.shape) == (name, DATATYPES[name], [1])
     assert message.raw_input_contents == [wire_bytes(name)]
 
 
 @pytest.mark.parametrize("name", DATATYPES)
 def test_http(name):
-    inputs = http_inputs(*http_request(tensors(checked({name: VALUES[name]}))))
+    inputs = http_inputs(*infer_body(request({name: VALUES[name]})))
     assert inputs == {name: (DATATYPES[name], [1], wire_bytes(name))}
 
 
 def test_all_fields_at_once():
-    everything = tensors(checked(VALUES))
-    message, inputs = grpc_request("diffusion", everything), http_inputs(*http_request(everything))
+    everything = request(VALUES)
+    message, inputs = infer_message(everything), http_inputs(*infer_body(everything))
     assert [tensor.name for tensor in message.inputs] == list(inputs) == list(VALUES)
     assert message.raw_input_contents == [content for _, _, content in inputs.values()]
 
@@ -93,21 +103,22 @@ def test_numpy_scalars_become_plain_values():
 def test_integers_are_sent_exactly_or_refused(name, value):
     limit = 2 ** (63 if DATATYPES[name] == "INT64" else 31)
     if -limit <= value < limit:
-        assert int(tensors(checked({name: value}))[0].array[0]) == value
+        assert int.from_bytes(sent(name, value).content, "little", signed=True) == value
     else:
-        with pytest.raises(InvalidRequest, match=f"{name} is {value}; it must fit") as refused:
+        with pytest.raises(InvalidRequest, match=f"{name} is {value}: use -{limit} to {limit - 1}") as refused:
             checked({name: value})
-        assert refused.value.field == name
+        assert (refused.value.field, refused.value.value) == (name, value)
 
 
 @given(st.text(st.characters(codec="utf-8")))
 def test_text_is_sent_as_utf8(value):
-    assert tensors(checked({"prompt": value}))[0].array[0] == value.encode()
+    text = value.encode()
+    assert sent("prompt", value).content == len(text).to_bytes(4, "little") + text
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -1.0, 1e9])
 def test_ranges_are_left_to_the_server(value):
-    np.testing.assert_array_equal(tensors(checked({"guidance_scale": value}))[0].array, np.float32([value]))
+    assert sent("guidance_scale", value).content == np.float32(value).tobytes()
 
 
 @pytest.mark.parametrize(
@@ -129,6 +140,18 @@ def test_ranges_are_left_to_the_server(value):
     ],
 )
 def test_what_cannot_be_encoded_is_refused_by_name(name, value):
-    with pytest.raises(InvalidRequest, match=f"^{name} is ") as refused:
+    with pytest.raises(InvalidRequest, match=f"^{name} is .*: use ") as refused:
         checked({name: value})
     assert refused.value.field == name
+    assert str(refused.value).endswith(f": use {refused.value.allowed}")
+
+
+def test_a_seed_is_drawn_once_for_all_tries():
+    drawn = {new_request("diffusion", {"prompt": "a"}).fields["seed"] for _ in range(10)}
+    assert len(drawn) == 10
+    assert all(0 <= seed < 2**32 for seed in drawn)
+    assert new_request("diffusion", {"prompt": "a", "seed": 0}).fields["seed"] == 0
+
+
+def test_every_request_has_an_id_of_its_own():
+    assert len({new_request("diffusion", {"prompt": "a", "seed": 0}).id for _ in range(10)}) == 10

@@ -1,18 +1,38 @@
-"""The client against the real server, with the checkpoint that ships with the project."""
+"""The clients against the real server, with the checkpoint that ships with the project."""
 
+import asyncio
+import json
 import math
 import os
+import signal
 import subprocess
 import sys
 import threading
 import time
-from contextlib import closing
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing, closing
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-from triton_diffusion import Client, Completed, DeadlineExceeded, InvalidRequest, Preview, Progress, ServerUnavailable
+from triton_diffusion import (
+    AsyncClient,
+    Checkpoint,
+    Client,
+    Completed,
+    DeadlineExceeded,
+    GenerationFailed,
+    InvalidRequest,
+    Preview,
+    Progress,
+    Queued,
+    ServerUnavailable,
+    WrongServer,
+    arguments_of,
+    read_settings,
+    server_metrics,
+)
 from triton_diffusion.cli import app
 from typer.testing import CliRunner
 
@@ -50,9 +70,47 @@ def test_both_protocols_give_the_same_picture(client, http_client):
     (one,), (other,) = client.text_to_image(PROMPT, **settings), http_client.text_to_image(PROMPT, **settings)
     assert one.mode == "RGB"
     assert same([one], [other])
-    assert one.info == other.info == {"prompt": PROMPT, **settings}
+    assert one.info == other.info
+    assert one.info.items() >= {"prompt": PROMPT, **settings, "model_version": "1"}.items()
+    assert (one.info["width"], one.info["height"]) == one.size
     (same_size,) = client.text_to_image(PROMPT, **settings, height=one.height, width=one.width)
     assert same([one], [same_size])
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "http"])
+def test_the_async_client_gives_the_same(server, client, run, protocol):
+    url = {"grpc": server.grpc_url, "http": server.http_url}[protocol]
+
+    async def ask() -> list[list[Image.Image]]:
+        async with AsyncClient(url, protocol) as one:
+            assert await one.is_ready()
+            assert await one.models() == client.models()
+            assert await one.checkpoint() == client.checkpoint()
+            calls = [one.text_to_image(PROMPT, num_inference_steps=3, seed=seed) for seed in range(4)]
+            return await asyncio.gather(*calls)
+
+    for seed, images in enumerate(run(ask())):
+        expected = client.text_to_image(PROMPT, num_inference_steps=3, seed=seed)
+        assert same(images, expected)
+        assert images[0].info == expected[0].info
+
+
+def test_what_the_server_says_of_itself(client, http_client):
+    names = ["diffusion", "text_encoder", "text_to_image", "unet", "vae_decoder"]
+    for one in (client, http_client):
+        assert one.is_ready()
+        assert [(model.name, model.ready) for model in one.models()] == [(name, True) for name in names]
+        checkpoint = one.checkpoint()
+        assert isinstance(checkpoint, Checkpoint)
+        assert (checkpoint.height, checkpoint.width_range, checkpoint.multiple) == (128, (128, 128), 8)
+    (image,) = client.text_to_image(PROMPT, num_inference_steps=1)
+    assert image.info["model"] == checkpoint.name
+    assert image.info["guidance_scale"] == checkpoint.guidance_scale
+
+
+def test_the_settings_of_a_picture_make_it_again(client):
+    (image,) = client.text_to_image(PROMPT, num_inference_steps=3)
+    assert same([image], client.text_to_image(**arguments_of(image.info)))
 
 
 @pytest.mark.parametrize("name", ["client", "http_client"])
@@ -97,6 +155,29 @@ def test_previews(client):
     assert same(completed.images, client.text_to_image(PROMPT, **settings))  # looking changes nothing
 
 
+def test_the_async_stream(server, client, run):
+    settings = {"num_inference_steps": 5, "seed": 7, "preview_interval": 2}
+
+    async def ask() -> list:
+        async with AsyncClient(server.grpc_url) as one:
+            return [event async for event in one.stream(PROMPT, **settings)]
+
+    *events, completed = run(ask())
+    assert [event.step for event in events if isinstance(event, Progress)] == list(range(6))
+    assert [event.step for event in events if isinstance(event, Preview)] == [2, 4]
+    assert same(completed.images, client.text_to_image(PROMPT, num_inference_steps=5, seed=7))
+
+
+def test_a_request_that_waits_is_told_its_place(client):
+    with closing(client.stream(PROMPT, num_images=8, num_inference_steps=LONG)) as one:
+        with closing(client.stream(PROMPT, num_images=8, num_inference_steps=LONG)) as other:
+            assert isinstance(next(one), Progress)
+            assert isinstance(next(other), Progress)
+            last = client.stream(PROMPT, num_inference_steps=1)
+            assert next(last) == Queued(1)
+        assert [event for event in last if isinstance(event, Progress)] == [Progress(0, 1), Progress(1, 1)]
+
+
 def test_closing_the_iterator_stops_the_server(server, client):
     steps, threads = steps_until_idle(server), threading.active_count()
     for _ in range(3):
@@ -105,6 +186,51 @@ def test_closing_the_iterator_stops_the_server(server, client):
     assert steps_until_idle(server) - steps < LONG
     assert threading.active_count() == threads
     assert client.text_to_image(PROMPT, num_inference_steps=2)
+
+
+@pytest.mark.parametrize("call", ["text_to_image", "stream", "abandoned stream"])
+def test_cancelling_a_task_stops_the_server(server, run, call):
+    steps = steps_until_idle(server)
+
+    async def ask() -> None:
+        async with AsyncClient(server.grpc_url) as client:
+
+            async def watch() -> None:
+                async with aclosing(client.stream(PROMPT, num_inference_steps=LONG)) as events:
+                    async for event in events:
+                        if call == "abandoned stream" and isinstance(event, Progress) and event.step:
+                            return
+
+            if call == "text_to_image":
+                task = asyncio.create_task(client.text_to_image(PROMPT, num_inference_steps=LONG))
+            else:
+                task = asyncio.create_task(watch())
+            await asyncio.sleep(0.3)
+            task.cancel()
+            await asyncio.wait([task])
+            assert task.cancelled() == (call != "abandoned stream")
+            assert await client.text_to_image(PROMPT, num_inference_steps=1)
+
+    run(ask())
+    assert steps_until_idle(server) - steps < LONG
+
+
+def test_closing_the_client_ends_its_calls(server, run):
+    client = Client(server.grpc_url)
+    threading.Timer(0.3, client.close).start()
+    with pytest.raises(GenerationFailed):
+        client.text_to_image(PROMPT, num_inference_steps=LONG)
+
+    async def ask() -> None:
+        client = AsyncClient(server.grpc_url)
+        task = asyncio.create_task(client.text_to_image(PROMPT, num_inference_steps=LONG))
+        await asyncio.sleep(0.3)
+        await client.close()
+        with pytest.raises(GenerationFailed, match="closed"):
+            await task
+
+    run(ask())
+    steps_until_idle(server)
 
 
 def test_many_threads(client, http_client):
@@ -144,6 +270,9 @@ def test_the_server_names_the_invalid_field(client, http_client, field, value):
         with pytest.raises(InvalidRequest) as refused:
             call(**arguments)
         assert refused.value.field == field
+        assert refused.value.value is value or refused.value.value == value
+        assert refused.value.allowed
+        assert refused.value.request_id
         assert "\n" not in str(refused.value)
 
 
@@ -158,7 +287,7 @@ def test_timeout(client, http_client):
 
 def test_the_wrong_port(server):
     for url, protocol in ((server.http_url, "grpc"), (server.grpc_url, "http")):
-        with Client(url, protocol) as client, pytest.raises(ServerUnavailable):
+        with Client(url, protocol, retries=0) as client, pytest.raises(ServerUnavailable):
             client.text_to_image(PROMPT)
 
 
@@ -175,7 +304,7 @@ def test_the_command_writes_what_the_call_returns(server, client, protocol, tmp_
     settings |= {"timestep_spacing": "leading", "eta": 0.5, "seed": 7}
     with Image.open(tmp_path / "out.png") as written:
         assert same([written], client.text_to_image(PROMPT, **settings))
-        assert written.info == {"prompt": PROMPT, **{name: str(value) for name, value in settings.items()}}
+    assert read_settings(tmp_path / "out.png").items() >= {"prompt": PROMPT, **settings}.items()
 
 
 def test_the_command_numbers_several_pictures(server, tmp_path):
@@ -183,8 +312,7 @@ def test_the_command_numbers_several_pictures(server, tmp_path):
     result = CliRunner().invoke(app, ["generate", PROMPT, "-o", str(tmp_path / "out.png"), *options])
     assert result.exit_code == 0, result.output
     for number in range(2):
-        with Image.open(tmp_path / f"out-{number}.png") as written:
-            assert written.info["seed"] == str(7 + number)
+        assert read_settings(tmp_path / f"out-{number}.png")["seed"] == 7 + number
 
 
 @pytest.mark.parametrize(("options", "code"), [(["--steps", "0"], 2), (["--steps", "1000", "--timeout", "0.2"], 4)])
@@ -197,25 +325,80 @@ def test_the_commands_errors(server, tmp_path, options, code):
 
 
 def test_interrupting_the_command(server, tmp_path):
-    code = """
-import os, signal, threading
-from triton_diffusion import Client, cli
-
-class Interrupted(Client):
-    def stream(self, *arguments, **settings):
-        events = super().stream(*arguments, **settings)
-        yield next(events)
-        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
-        yield from events
-
-signal.signal(signal.SIGINT, signal.default_int_handler)
-cli.Client = Interrupted
-cli.app()
-"""
-    command = [sys.executable, "-c", code, "generate", PROMPT, "--steps", str(LONG), "--url", server.grpc_url]
-    environment = os.environ | {"PYTHONPATH": str(CLIENT)}
+    command = [sys.executable, "-c", "from triton_diffusion.cli import app; app()", "generate", PROMPT, "and another"]
     steps = steps_until_idle(server)
-    result = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=60)
-    assert (result.returncode, result.stderr) == (130, "triton-diffusion: interrupted\n")
+    process = subprocess.Popen(
+        [*command, "--steps", str(LONG), "--url", server.grpc_url],
+        env=os.environ | {"PYTHONPATH": str(CLIENT)},
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while server.metric("diffusion_unet_steps_total") < steps + 10:
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    output, error = process.communicate(timeout=30)
+    assert (process.returncode, output, error) == (130, "", "triton-diffusion: interrupted\n")
     assert list(tmp_path.iterdir()) == []
     assert steps_until_idle(server) - steps < LONG
+
+
+def test_the_command_asks_both_of_two_servers(server, unused_url, tmp_path):
+    options = ["--url", unused_url, "--url", server.grpc_url, "--steps", "2", "-o", str(tmp_path / "out.png")]
+    result = CliRunner().invoke(app, ["generate", "one", "two", "three", *options])
+    assert result.exit_code == 0, result.output
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out-0.png", "out-1.png", "out-2.png"]
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "http"])
+def test_models_and_status(server, protocol):
+    url = {"grpc": server.grpc_url, "http": server.http_url}[protocol]
+    options = ["--url", url, "--protocol", protocol]
+    result = CliRunner().invoke(app, ["models", *options])
+    assert result.exit_code == 0, result.output
+    assert "unet           1   ready\n" in result.stdout
+    assert "128 x 128 pixels" in result.stdout
+    listed = json.loads(CliRunner().invoke(app, ["models", *options, "--json"]).stdout)
+    assert listed["models"][0] == {"name": "diffusion", "version": "1", "ready": True, "reason": ""}
+    assert listed["checkpoint"]["height"] == 128
+
+
+def test_status(server, client):
+    steps_until_idle(server)
+    options = ["--url", server.grpc_url, "--metrics-url", server.metrics_url]
+    with ThreadPoolExecutor() as pool, closing(client.stream(PROMPT, num_inference_steps=LONG)) as events:
+        next(events)
+        asked = pool.submit(CliRunner().invoke, app, ["status", *options, "--json"])
+        while not asked.done():
+            next(events)
+    load = json.loads(asked.result().stdout)
+    assert load["ready"] is True
+    assert load["requests_in_flight"] == load["active_samples"] == 1
+    assert load["steps_per_second"] > 1
+    assert load["mean_batch"] == 1
+
+
+def test_status_without_metrics(server, unused_url):
+    result = CliRunner().invoke(app, ["status", "--url", server.grpc_url, "--metrics-url", unused_url])
+    assert result.exit_code == 0, result.output
+    assert f"no metrics at {unused_url}" in result.stdout
+
+
+def test_metrics(server, client):
+    steps_until_idle(server)
+    before = server_metrics(server.metrics_url)
+    client.text_to_image(PROMPT, num_images=2, num_inference_steps=3)
+    steps_until_idle(server)
+    after = server_metrics(server.metrics_url)
+    assert after.requests_done == before.requests_done + 1
+    assert after.unet_steps == before.unet_steps + 3
+    assert after.unet_samples == before.unet_samples + 6
+    assert after.requests_in_flight == after.waiting_requests == 0
+    assert after.generation_seconds > before.generation_seconds
+
+
+def test_metrics_of_something_else(server):
+    with pytest.raises(WrongServer, match="is it Triton Diffusion's metrics port"):
+        server_metrics(server.http_url)

@@ -5,7 +5,9 @@ import os
 from pathlib import Path
 
 import pytest
+from google.protobuf import text_format
 from tokenizers import Tokenizer
+from tritonclient.grpc import model_config_pb2
 
 import export.repository
 from export import staging
@@ -50,6 +52,21 @@ def test_checkpoint_json(repository: Path, tiny: Checkpoint) -> None:
         "max_batch": {"text_encoder": 16, "unet": 32, "vae_decoder": 8},
         "guidance_scale": 7.5,
         "latent_rgb": tiny.latent_rgb,
+    }
+
+
+@pytest.mark.parametrize("engine", ["text_encoder", "unet", "vae_decoder"])
+def test_the_configuration_describes_the_checkpoint_to_clients(repository: Path, engine: str) -> None:
+    text = (repository / engine / "config.pbtxt").read_text()
+    config = text_format.Parse(text, model_config_pb2.ModelConfig())
+    assert json.loads(config.parameters["checkpoint"].string_value) == {
+        "name": "tiny",
+        "height": 64,
+        "width": 64,
+        "height_range": [24, 80],
+        "width_range": [64, 64],
+        "vae_factor": 8,
+        "guidance_scale": 7.5,
     }
 
 

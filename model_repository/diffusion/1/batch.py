@@ -18,6 +18,9 @@ class Listener(Protocol):
     def cancelled(self) -> bool:
         """Whether nobody waits any more; looked at before every step."""
 
+    def queued(self, position: int) -> None:
+        """The generation waits for room; `position` 1 is next."""
+
     def stepped(self, step: int, denoised: np.ndarray | None) -> None:
         """`step` steps are done; `denoised` (N, C, h, w) is the current estimate where a preview is due."""
 
@@ -40,6 +43,7 @@ class Generation:
         self.listener = listener
         self.context = context
         self.step = 0
+        self.told_position: int | None = None  # in the queue, the last that the listener heard
         self.noise = [NoiseStream(int(seed)) for seed in request.seeds]
         self.latent = np.stack([stream.normal(latent_shape) for stream in self.noise])  # (N, C, h, w)
         self.old_denoised = np.zeros_like(self.latent)

@@ -42,7 +42,7 @@ class TritonPythonModel:
     def execute(self, requests: list) -> None:
         for request in requests:
             parameters = json.loads(request.parameters() or "{}")
-            responder = TritonResponder(request.get_response_sender(), from_bls="token" in parameters)
+            responder = TritonResponder(request.get_response_sender(), tell_place="token" not in parameters)
             if "cancel" in parameters:
                 self._cancel(parameters["cancel"])
                 responder.nothing()
@@ -76,30 +76,37 @@ class TritonPythonModel:
 class TritonResponder:
     """Sends the responses to one request."""
 
-    def __init__(self, sender, from_bls: bool) -> None:
+    def __init__(self, sender, tell_place: bool) -> None:
+        """`tell_place`: whether the place in the queue is of interest, as it is not to text_to_image."""
         self._sender = sender
-        self._from_bls = from_bls
+        self._tell_place = tell_place
         self.cancelled = False
         self.on_last: Callable[[], object] = lambda: None
 
+    def queued(self, position: int, num_steps: int, seeds: np.ndarray) -> None:
+        if self._tell_place:
+            self._tell(0, num_steps, seeds, {"queue_position": np.array([position], np.int32)})
+
     def progress(self, step: int, num_steps: int, seeds: np.ndarray, preview: np.ndarray | None) -> None:
-        self.cancelled = self.cancelled or self._sender.is_cancelled()
-        if not self.cancelled:
-            extra = {} if preview is None else {"preview": preview}
-            self._sender.send(_response(step, num_steps, seeds, extra))
+        self._tell(step, num_steps, seeds, {} if preview is None else {"preview": preview})
 
     def image(self, image: np.ndarray, num_steps: int, seeds: np.ndarray) -> None:
         self._last(_response(num_steps, num_steps, seeds, {"image": image}))
 
     def error(self, reason: Exception) -> None:
         code = _code(reason)
-        # BLS turns every code into INTERNAL, so text_to_image reads it from the message.
-        message = f"{code}: {reason}" if self._from_bls else str(reason)
-        self._last(pb_utils.InferenceResponse(error=pb_utils.TritonError(message, getattr(pb_utils.TritonError, code))))
+        # A stream has no place for the code and BLS loses it, so clients and text_to_image read it from the message.
+        error = pb_utils.TritonError(f"{code}: {reason}", getattr(pb_utils.TritonError, code))
+        self._last(pb_utils.InferenceResponse(error=error))
 
     def nothing(self) -> None:
         self.on_last()
         self._sender.send(flags=FINAL)
+
+    def _tell(self, step: int, num_steps: int, seeds: np.ndarray, extra: dict[str, np.ndarray]) -> None:
+        self.cancelled = self.cancelled or self._sender.is_cancelled()
+        if not self.cancelled:
+            self._sender.send(_response(step, num_steps, seeds, extra))
 
     def _last(self, response) -> None:
         self.on_last()

@@ -21,7 +21,10 @@ class Responder(Protocol):
 
     @property
     def cancelled(self) -> bool:
-        """Whether the request was cancelled; kept up to date by `progress`, and free to read."""
+        """Whether the request was cancelled; kept up to date by `queued` and `progress`, and free to read."""
+
+    def queued(self, position: int, num_steps: int, seeds: np.ndarray) -> None:
+        """The request waits for room; `position` 1 is next."""
 
     def progress(self, step: int, num_steps: int, seeds: np.ndarray, preview: np.ndarray | None) -> None:
         """`step` of `num_steps` are done; `preview` uint8 (N, h, w, 3) where one is due."""
@@ -102,6 +105,10 @@ class _Journey:
             self._pipeline.scheduler.submit(Generation(request, shape, context, self))
         except Exception as reason:
             self.failed(reason)
+
+    def queued(self, position: int) -> None:
+        table, seeds = self._request.table, self._request.seeds
+        self._pipeline.responding.submit(self._responder.queued, position, len(table), seeds)
 
     def stepped(self, step: int, denoised: np.ndarray | None) -> None:
         self._pipeline.responding.submit(self._report, step, denoised)

@@ -89,7 +89,17 @@ class Scheduler:
                 generation.listener.stepped(0, None)
                 active += len(generation.latent)
                 joining.append(generation)
+            self._tell_positions()
         self._join(joining)
+
+    def _tell_positions(self) -> None:
+        """Tell who waits how many must go first. Telling all of a long queue every place would cost too much: each
+        hears its first, every halving, and the last eight."""
+        for position, (generation, _) in enumerate(self._waiting, start=1):
+            told = generation.told_position
+            if told is None or (position < told and (position <= 8 or position <= told // 2)):
+                generation.told_position = position
+                generation.listener.queued(position)
 
     def _join(self, joining: list[Generation]) -> None:
         """Put `joining` into the batches of their latent sizes."""

@@ -1,6 +1,7 @@
 """From prompt to pictures without Triton: encoding, decoding, responses and what is counted."""
 
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -17,11 +18,15 @@ class Answers:
 
     def __init__(self) -> None:
         self.cancelled = False
+        self.positions: list[tuple[int, int, list[int]]] = []
         self.steps: list[int] = []
         self.previews: list[np.ndarray] = []
         self.pictures: np.ndarray | None = None
         self.reason: Exception | None = None
         self.ended = threading.Event()
+
+    def queued(self, position, num_steps, seeds):
+        self.positions.append((position, num_steps, seeds.tolist()))
 
     def progress(self, step, num_steps, seeds, preview):
         self.steps.append(step)
@@ -93,6 +98,30 @@ def test_a_request_hears_every_step_and_then_gets_its_pictures(ask, metrics):
     assert answers.steps == [0, 1, 2, 3, 4]
     assert answers.pictures.shape == (3, 128, 128, 3)
     assert [preview.shape for preview in answers.previews] == [(3, 16, 16, 3)]
+
+
+def test_a_request_that_waits_hears_its_place(pipeline, checkpoint, unet, metrics):
+    unet.gate.clear()
+
+    def submit(**fields):
+        answers = Answers()
+        tensors = {name: np.array([value]) for name, value in fields.items()} | {"prompt": np.array([b"red"], object)}
+        pipeline.submit(parse_request(tensors, checkpoint), answers)
+        return answers
+
+    first = submit(num_images=8, num_inference_steps=2)
+    unet.entered.acquire()
+    second = submit(num_images=8, num_inference_steps=2)
+    waiting = submit(num_images=2, num_inference_steps=3, seed=7)
+    deadline = time.monotonic() + 10
+    while metrics["waiting_requests"] < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    unet.gate.set()
+    for answers in (first, second, waiting):
+        assert answers.ended.wait(10)
+    assert waiting.positions == [(1, 3, [7, 8])]
+    assert waiting.steps == [0, 1, 2, 3]
 
 
 def test_the_prompts_of_a_request_are_encoded_in_one_call(ask, encoded):

@@ -15,11 +15,15 @@ class Waiter:
 
     def __init__(self) -> None:
         self.cancelled = False
+        self.positions: list[int] = []
         self.steps: list[int] = []
         self.previews: list[np.ndarray] = []
         self.latent: np.ndarray | None = None
         self.reason: Exception | None = None
         self.ended = threading.Event()
+
+    def queued(self, position):
+        self.positions.append(position)
 
     def stepped(self, step, denoised):
         self.steps.append(step)
@@ -126,6 +130,23 @@ def test_requests_beyond_the_limit_wait_in_the_order_they_came(scheduler, genera
     assert max(unet.rows) == 32
     assert unet.rows.count(32) >= 2
     assert unet.rows[-1] == 16, "the big request was overtaken by the small one and ran last, and alone"
+
+
+def test_who_waits_hears_the_places_that_matter(scheduler, generate, unet):
+    unet.gate.clear()
+    first, first_waiter = generate(num_images=16, steps=1)
+    scheduler.submit(first)
+    unet.entered.acquire()
+    waiting = [generate(num_images=16, steps=1) for _ in range(40)]  # each takes all the room
+    for generation, _ in waiting:
+        scheduler.submit(generation)
+    unet.gate.set()
+    assert waiting[-1][1].ended.wait(10)
+    assert first_waiter.positions == []  # it never waited
+    assert waiting[0][1].positions == []
+    assert waiting[1][1].positions == [1]
+    assert waiting[3][1].positions == [3, 2, 1]
+    assert waiting[39][1].positions == [39, 19, 9, 8, 7, 6, 5, 4, 3, 2, 1]
 
 
 def test_a_cancelled_request_takes_part_in_no_further_step(scheduler, generate, unet):

@@ -105,4 +105,4 @@ def test_a_cancelled_request_stops_the_loop(server, wire_inputs, model):
 def test_a_wrong_value_in_a_stream_gets_its_one_line(stream):
     with pytest.raises(InferenceServerException) as caught:
         stream(prompt=PROMPT, num_inference_steps=0)
-    assert "num_inference_steps is 0: use 1 to 1000" in caught.value.message()
+    assert "INVALID_ARG: num_inference_steps is 0: use 1 to 1000" in caught.value.message()

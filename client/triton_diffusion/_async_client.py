@@ -1,0 +1,221 @@
+"""The client for asyncio: the same calls as `_client.py`, awaited."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing, suppress
+from types import TracebackType
+from typing import Any, Self
+
+from PIL.Image import Image
+
+from ._attempts import Deadline, Server, Servers
+from ._errors import DiffusionError
+from ._events import Completed, Event
+from ._mock import AsyncMock, MockTransport
+from ._request import Request, Value, new_request
+from ._response import Answer, Checkpoint, Model, no_picture, pictures, progress_events
+from ._settings import settings_used
+from ._transport import DESCRIBE_TIMEOUT, AsyncTransport, ProtocolName, Question, addresses, check_streaming
+
+
+class AsyncClient:
+    """Asks a Triton Diffusion server for pictures, in the tasks of one event loop.
+
+    Everything is as with `Client`, under the same names: the arguments, what is returned, the errors. Calls are
+    awaited, and `stream` is iterated over with `async for`. Cancelling the task that awaits a call, or closing the
+    iterator, cancels the request: on gRPC the server then stops within one step.
+
+    async with AsyncClient("localhost:8001") as client:
+        (image,) = await client.text_to_image("a red circle", seed=7)
+        async with contextlib.aclosing(client.stream("a red circle", preview_interval=5)) as events:
+            async for event in events:
+                ...
+
+    `aclosing` closes the iterator where the loop is left early; without it Python does, at a time of its own.
+    """
+
+    def __init__(
+        self,
+        url: str | Sequence[str] | None = None,
+        protocol: ProtocolName | None = None,
+        *,
+        retries: int = 3,
+        transport: MockTransport | None = None,
+    ) -> None:
+        self._servers: Servers[AsyncTransport] = Servers(
+            [AsyncMock(transport)] if transport else _transports(url, protocol), retries
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Ends the connections; the client takes no further calls."""
+        self._servers.closed = True
+        for server in self._servers.all:
+            await server.transport.close()
+
+    async def text_to_image(
+        self,
+        prompt: str,
+        *,
+        negative_prompt: str | None = None,
+        num_images: int | None = None,
+        height: int | None = None,
+        width: int | None = None,
+        num_inference_steps: int | None = None,
+        guidance_scale: float | None = None,
+        sampler: str | None = None,
+        timestep_spacing: str | None = None,
+        eta: float | None = None,
+        seed: int | None = None,
+        timeout: float | None = None,
+    ) -> list[Image]:
+        """Makes the pictures and returns them: `num_images` RGB images of `width` x `height`.
+
+        `image.info` holds all that makes the picture again: its own `seed`, its size and the settings, under the names
+        of the arguments, and `model` and `model_version`; `save_png` writes them into the file.
+
+        When `timeout` has passed, or Ctrl-C ends the call, the server stops the work on gRPC; on HTTP it cannot know,
+        and finishes it.
+        """
+        request = new_request(
+            "text_to_image",
+            {
+                "prompt": prompt,
+                "negative_prompt": negative_prompt,
+                "num_images": num_images,
+                "height": height,
+                "width": width,
+                "num_inference_steps": num_inference_steps,
+                "guidance_scale": guidance_scale,
+                "sampler": sampler,
+                "timestep_spacing": timestep_spacing,
+                "eta": eta,
+                "seed": seed,
+            },
+        )
+        attempts = self._servers.attempts(timeout)
+        while True:
+            with attempts.next() as server:
+                answer = await server.transport.infer(request, attempts.deadline)
+                return pictures(answer.outputs, await self._settings(request, answer, server, attempts.deadline))
+            await asyncio.sleep(attempts.pause)
+
+    def stream(
+        self,
+        prompt: str,
+        *,
+        negative_prompt: str | None = None,
+        num_images: int | None = None,
+        height: int | None = None,
+        width: int | None = None,
+        num_inference_steps: int | None = None,
+        guidance_scale: float | None = None,
+        sampler: str | None = None,
+        timestep_spacing: str | None = None,
+        eta: float | None = None,
+        seed: int | None = None,
+        preview_interval: int | None = None,
+        timeout: float | None = None,
+    ) -> AsyncGenerator[Event]:
+        """Makes the pictures and yields what happens: `Queued` while the request waits for room, `Progress` every step,
+        `Preview` every `preview_interval` steps (none by default), and `Completed` with the pictures at the end. gRPC
+        only.
+
+        The request is sent when the first event is asked for. Closing the iterator (`close()`, leaving the function
+        that holds it, an exception) cancels the request, and the server stops within one step. Where the call is tried
+        again the events start over.
+
+        A wrong argument is refused here; every other error is raised by the iterator. The time that the caller takes
+        between events counts towards `timeout`, which starts with the first of them.
+        """
+        request = new_request(
+            "diffusion",
+            {
+                "prompt": prompt,
+                "negative_prompt": negative_prompt,
+                "num_images": num_images,
+                "height": height,
+                "width": width,
+                "num_inference_steps": num_inference_steps,
+                "guidance_scale": guidance_scale,
+                "sampler": sampler,
+                "timestep_spacing": timestep_spacing,
+                "eta": eta,
+                "seed": seed,
+                "preview_interval": preview_interval,
+            },
+        )
+        check_streaming(self._servers.all[0].transport)
+        Deadline(timeout)  # refuses a wrong one
+        return self._events(request, timeout)
+
+    async def is_ready(self, timeout: float = 5.0) -> bool:
+        """Whether a server is there and all its models are loaded."""
+        deadline = self._servers.attempts(timeout).deadline
+        for server in self._servers.all:
+            with suppress(DiffusionError):
+                if await server.transport.ask(Question.READY, deadline):
+                    return True
+        return False
+
+    async def models(self, timeout: float | None = None) -> list[Model]:
+        """The models in the server's repository, and whether each is ready."""
+        models: list[Model] = await self._ask(Question.MODELS, timeout)
+        return models
+
+    async def checkpoint(self, timeout: float | None = None) -> Checkpoint | None:
+        """What the server serves: name, sizes and defaults. None from an export that did not say it."""
+        checkpoint: Checkpoint | None = await self._ask(Question.CHECKPOINT, timeout)
+        return checkpoint
+
+    async def _ask(self, question: Question, timeout: float | None) -> Any:
+        attempts = self._servers.attempts(timeout)
+        while True:
+            with attempts.next() as server:
+                return await server.transport.ask(question, attempts.deadline)
+            await asyncio.sleep(attempts.pause)
+
+    async def _events(self, request: Request, timeout: float | None) -> AsyncGenerator[Event]:
+        attempts = self._servers.attempts(timeout)
+        while True:
+            with attempts.next() as server:
+                async with aclosing(server.transport.stream(request, attempts.deadline)) as answers:
+                    async for answer in answers:
+                        if "image" in answer.outputs:
+                            async for _ in answers:  # to the end of the call, so that leaving now cancels nothing
+                                pass
+                            settings = await self._settings(request, answer, server, attempts.deadline)
+                            yield Completed(pictures(answer.outputs, settings))
+                            return
+                        for event in progress_events(answer.outputs):
+                            yield event
+                raise no_picture()
+            await asyncio.sleep(attempts.pause)
+
+    async def _settings(
+        self, request: Request, answer: Answer, server: Server[AsyncTransport], deadline: Deadline
+    ) -> dict[str, Value]:
+        if server.checkpoint is None:
+            with suppress(DiffusionError):  # a picture is worth more than what is written into it
+                limit = deadline.no_later_than(DESCRIBE_TIMEOUT)
+                server.checkpoint = await server.transport.ask(Question.CHECKPOINT, limit)
+        return settings_used(request, server.checkpoint, answer.version)
+
+
+def _transports(url: str | Sequence[str] | None, protocol: ProtocolName | None) -> list[AsyncTransport]:
+    # Imported here because each takes a tenth of a second or more.
+    found = addresses(url, protocol)
+    if found[0].protocol == "grpc":
+        from ._grpc import AsyncGrpcTransport
+
+        return [AsyncGrpcTransport(address) for address in found]
+    from ._http import AsyncHttpTransport
+
+    return [AsyncHttpTransport(address) for address in found]

@@ -1,0 +1,146 @@
+"""Which server a call goes to, whether it is tried again after an error, and when. Does no input or output.
+
+A call is tried again after ServerUnavailable and ServerOverloaded only: there the server has done nothing that could be
+repeated, or its work is lost and the same seed makes it again. The next try goes to another server where one is up;
+where none is, it waits: longer each time, by a random part less, so that clients that failed together do not come back
+together.
+"""
+
+import random
+import threading
+import time
+from collections.abc import Sequence
+from numbers import Real
+from types import TracebackType
+from typing import Generic, TypeVar
+
+from ._errors import DeadlineExceeded, InvalidRequest, ServerOverloaded, ServerUnavailable, WrongServer
+from ._response import Checkpoint
+
+FIRST_PAUSE = 0.25  # seconds
+LONGEST_PAUSE = 8.0
+
+T = TypeVar("T")  # a transport
+
+
+def _pause(failures: int) -> float:
+    """Seconds to wait after so many failures, one after another."""
+    return min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(failures - 1, 10)) * random.uniform(0.5, 1)
+
+
+class Deadline:
+    """The end of a call, all its tries and pauses included."""
+
+    def __init__(self, timeout: float | None) -> None:
+        """timeout: seconds from now; None never ends. Raises InvalidRequest."""
+        if timeout is not None and not (isinstance(timeout, Real) and timeout > 0):
+            raise InvalidRequest(f"timeout is {timeout!r}: use seconds above 0", "timeout", timeout, "seconds above 0")
+        self._timeout = timeout
+        self._end = None if timeout is None else time.monotonic() + timeout
+
+    def left(self) -> float | None:
+        """Seconds, never quite 0, which some take for no limit; None without an end."""
+        return None if self._end is None else max(1e-3, self._end - time.monotonic())
+
+    @property
+    def passed(self) -> bool:
+        return self._end is not None and time.monotonic() >= self._end
+
+    def exceeded(self, url: str, request_id: str | None = None) -> DeadlineExceeded:
+        return DeadlineExceeded(f"no result from {url} within {self._timeout:g} s", request_id=request_id)
+
+    def no_later_than(self, seconds: float) -> "Deadline":
+        """This deadline, or the one in `seconds` if that comes first."""
+        left = self.left()
+        return Deadline(seconds if left is None else min(left, seconds))
+
+
+class Server(Generic[T]):
+    """One of the servers of a client, and what the client knows of it."""
+
+    def __init__(self, transport: T) -> None:
+        self.transport = transport
+        self.checkpoint: Checkpoint | None = None  # asked for once
+        self.in_flight = 0  # calls of this client
+        self.failures = 0  # one after another
+        self.down_until = 0.0  # time.monotonic(); avoided until then where another is up
+
+
+class Servers(Generic[T]):
+    """The servers of a client. Safe for several threads."""
+
+    def __init__(self, transports: Sequence[T], retries: int) -> None:
+        if not isinstance(retries, int) or isinstance(retries, bool) or retries < 0:
+            raise InvalidRequest(f"retries is {retries!r}: use 0 or more", "retries", retries, "0 or more")
+        self.all = [Server(transport) for transport in transports]
+        self.retries = retries
+        self.closed = False
+        self.lock = threading.Lock()
+
+    def attempts(self, timeout: float | None) -> "Attempts[T]":
+        if self.closed:
+            raise RuntimeError("the client is closed: make a new one")
+        return Attempts(self, Deadline(timeout))
+
+
+class Attempts(Generic[T]):
+    """The tries of one call.
+
+    attempts = servers.attempts(timeout)
+    while True:
+        with attempts.next() as server:
+            return ...  # an error after which to try again goes no further than this block
+        time.sleep(attempts.pause)
+    """
+
+    def __init__(self, servers: Servers[T], deadline: Deadline) -> None:
+        self.deadline = deadline
+        self.pause = 0.0  # seconds to wait before the next try
+        self._servers = servers
+        self._failed = 0
+
+    def next(self) -> "_Attempt[T]":
+        with self._servers.lock:
+            now = time.monotonic()
+            # The one with the least to do of those that are up; the first of equals.
+            server = min(self._servers.all, key=lambda server: (max(0.0, server.down_until - now), server.in_flight))
+            server.in_flight += 1
+        return _Attempt(self, server)
+
+    def _ended(self, server: Server[T], error: BaseException | None) -> bool:
+        """Whether the call goes on in spite of `error`."""
+        with self._servers.lock:
+            server.in_flight -= 1
+            if not isinstance(error, ServerUnavailable):
+                server.failures, server.down_until = 0, 0.0
+                return False
+            if isinstance(error, WrongServer):
+                return False
+            now = time.monotonic()
+            asked_for = (isinstance(error, ServerOverloaded) and error.retry_after) or 0.0
+            if now >= server.down_until:  # calls that fail together count once
+                server.failures += 1
+                server.down_until = now + max(asked_for, _pause(server.failures))
+            self._failed += 1
+            another_is_up = any(server.down_until <= now for server in self._servers.all)
+            self.pause = 0.0 if another_is_up else max(asked_for, _pause(self._failed))
+        left = self.deadline.left()
+        return (
+            not self._servers.closed and self._failed <= self._servers.retries and (left is None or self.pause < left)
+        )
+
+
+class _Attempt(Generic[T]):
+    """One try; as a context manager it gives the server, and swallows the error after which there is another try."""
+
+    def __init__(self, attempts: Attempts[T], server: Server[T]) -> None:
+        self._attempts = attempts
+        self._server = server
+
+    def __enter__(self) -> Server[T]:
+        return self._server
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        return self._attempts._ended(self._server, error)

@@ -1,0 +1,89 @@
+"""From what a server said went wrong to the package's errors, the same for both protocols."""
+
+import re
+
+from ._errors import (
+    DeadlineExceeded,
+    DiffusionError,
+    GenerationFailed,
+    InvalidRequest,
+    ServerOverloaded,
+    ServerUnavailable,
+    WrongServer,
+)
+from ._request import DATATYPES, Request, id_of
+
+# A gRPC status or an HTTP status; any other one is a GenerationFailed. Triton sends 400, 404, 500 and 503; the others
+# come from something else at that address or from a proxy in front of it.
+_ERRORS: dict[str, type[DiffusionError]] = {
+    "INVALID_ARGUMENT": InvalidRequest,
+    "400": InvalidRequest,
+    "NOT_FOUND": WrongServer,  # the model is not in this server's repository
+    "UNIMPLEMENTED": WrongServer,
+    "404": WrongServer,
+    "405": WrongServer,
+    "UNAVAILABLE": ServerUnavailable,
+    "502": ServerUnavailable,
+    "503": ServerUnavailable,
+    "RESOURCE_EXHAUSTED": ServerOverloaded,
+    "429": ServerOverloaded,
+    "DEADLINE_EXCEEDED": DeadlineExceeded,
+    "504": DeadlineExceeded,
+}
+# In a stream Triton sends an error's text without its status. `diffusion` puts Triton's name of it before the text;
+# what Triton itself says there is known by its words.
+_IN_STREAM = {
+    r"INVALID_ARG: ": "INVALID_ARGUMENT",
+    r"UNAVAILABLE: ": "UNAVAILABLE",
+    r"INTERNAL: ": "INTERNAL",
+    r"(?=.*\binference input\b)": "INVALID_ARGUMENT",
+    r"(?=Exceeds maximum queue size\b|Server is stopping\b|.*\bhas no available versions\b)": "UNAVAILABLE",
+    r"(?=Request for unknown model\b)": "NOT_FOUND",
+}
+_FIELD = re.compile(rf"\b({'|'.join(DATATYPES)})\b")
+_ALLOWED = re.compile(r".*: (?:use |this server's engines take )?(.+)$")
+_REQUEST_ID = re.compile(r"^\[request id: [^]]*\] ")  # which Triton puts before its own messages
+_QUEUE_FULL = "Exceeds maximum queue size"
+
+
+def error_from_status(
+    status: str, message: str, url: str, request: Request | None = None, retry_after: float | None = None
+) -> DiffusionError:
+    """The error for a gRPC status ("INVALID_ARGUMENT") or an HTTP status ("400") with the server's message.
+
+    request: what was asked; None for what is no request for pictures, such as whether the server is ready.
+    retry_after: seconds after which the server wants to be asked again.
+    """
+    message = _REQUEST_ID.sub("", message)
+    kind = _ERRORS.get(status, GenerationFailed)
+    request_id = id_of(request)
+    if kind is InvalidRequest:
+        return _invalid(message, request)
+    if kind is ServerUnavailable and (retry_after is not None or _QUEUE_FULL in message):
+        kind = ServerOverloaded
+    if kind is ServerOverloaded:
+        return ServerOverloaded(f"{url} is overloaded: {message}", retry_after, request_id=request_id)
+    if issubclass(kind, ServerUnavailable):
+        message = f"{url} is not available: {message}"
+    return kind(message, request_id=request_id)
+
+
+def error_in_stream(message: str, url: str, request: Request) -> DiffusionError:
+    """The error for an error response in a gRPC stream."""
+    message = _REQUEST_ID.sub("", message)
+    for beginning, status in _IN_STREAM.items():
+        if match := re.match(beginning, message):
+            return error_from_status(status, message[match.end() :], url, request)
+    return error_from_status("INTERNAL", message, url, request)
+
+
+def _invalid(message: str, request: Request | None) -> InvalidRequest:
+    # The server's line names the field before the value, which may itself be a text with such a word in it. What is
+    # allowed ends the line: "height is 100: use 128".
+    found = _FIELD.search(message)
+    if found is None or request is None:
+        return InvalidRequest(message, found and found[1], request_id=id_of(request))
+    allowed = _ALLOWED.search(message)
+    return InvalidRequest(
+        message, found[1], request.fields.get(found[1]), allowed and allowed[1], request_id=request.id
+    )

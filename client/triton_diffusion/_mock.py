@@ -1,0 +1,91 @@
+"""A transport without a server, for the tests of programs that use this package."""
+
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+from PIL import Image
+
+from ._attempts import Deadline
+from ._request import Request, Value
+from ._response import Answer, Checkpoint, Model
+from ._settings import DEFAULT_STEPS
+from ._transport import Question
+
+Handler: TypeAlias = Callable[[Mapping[str, Value]], Image.Image | Sequence[Image.Image]]
+
+
+class MockTransport:
+    """Stands for a server: `Client(transport=MockTransport())`, and the same with `AsyncClient`.
+
+    handler: takes the arguments that were sent (those given and the seed, by name) and returns the picture, or as many
+    as `num_images` says; what it raises is raised by the call. Without one, a picture is of one colour, drawn from its
+    seed, and 64x64 where the arguments name no size.
+
+    A stream gets a `Progress` for every step, and a black `Preview` of an eighth of the size where one is due.
+    """
+
+    url = "mock"
+    streams = True
+
+    def __init__(self, handler: Handler | None = None) -> None:
+        self._handler = handler or plain_pictures
+
+    def infer(self, request: Request, deadline: Deadline) -> Answer:
+        made = self._handler(request.fields)
+        images = [made] if isinstance(made, Image.Image) else list(made)
+        pixels = np.stack([np.asarray(image.convert("RGB")) for image in images])
+        return Answer({"image": pixels, "seed": int(request.fields["seed"]) + np.arange(len(images))}, "1")
+
+    def stream(self, request: Request, deadline: Deadline) -> Generator[Answer]:
+        answer = self.infer(request, deadline)
+        num_steps = int(request.fields.get("num_inference_steps", DEFAULT_STEPS))
+        interval = int(request.fields.get("preview_interval", 0))
+        count, height, width, _ = answer.outputs["image"].shape
+        preview = np.zeros((count, height // 8 or 1, width // 8 or 1, 3), np.uint8)
+        for step in range(num_steps + 1):
+            outputs = {"step": np.array([step]), "num_steps": np.array([num_steps])}
+            if interval and step and step % interval == 0 and step < num_steps:
+                outputs["preview"] = preview
+            yield Answer(outputs, "1")
+        yield answer
+
+    def ask(self, question: Question, deadline: Deadline) -> Any:
+        return {
+            Question.READY: True,
+            Question.MODELS: [Model("diffusion", "1", True), Model("text_to_image", "1", True)],
+            Question.CHECKPOINT: Checkpoint("mock", 64, 64, (8, 1024), (8, 1024), 8, 7.5),
+        }[question]
+
+    def close(self) -> None:
+        pass
+
+
+class AsyncMock:
+    """A MockTransport for AsyncClient."""
+
+    streams = True
+
+    def __init__(self, transport: MockTransport) -> None:
+        self.url = transport.url
+        self._transport = transport
+
+    async def infer(self, request: Request, deadline: Deadline) -> Answer:
+        return self._transport.infer(request, deadline)
+
+    async def stream(self, request: Request, deadline: Deadline) -> AsyncGenerator[Answer]:
+        for answer in self._transport.stream(request, deadline):
+            yield answer
+
+    async def ask(self, question: Question, deadline: Deadline) -> Any:
+        return self._transport.ask(question, deadline)
+
+    async def close(self) -> None:
+        self._transport.close()
+
+
+def plain_pictures(fields: Mapping[str, Value]) -> list[Image.Image]:
+    size = int(fields.get("width", 64)), int(fields.get("height", 64))
+    seeds = int(fields["seed"]) + np.arange(int(fields.get("num_images", 1)))
+    colours = [np.random.default_rng(seed).integers(0, 256, 3) for seed in seeds]
+    return [Image.new("RGB", size, tuple(int(value) for value in colour)) for colour in colours]

@@ -1,0 +1,152 @@
+"""What carries requests to a server: addresses, and what every transport can do."""
+
+import json
+import re
+from collections.abc import AsyncGenerator, Generator, Sequence
+from enum import Enum, auto
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, get_args
+from urllib.parse import urlsplit
+
+from ._attempts import Deadline
+from ._errors import InvalidRequest
+from ._request import Request
+from ._response import Answer, Checkpoint
+
+ProtocolName: TypeAlias = Literal["grpc", "http"]
+
+DESCRIBE_TIMEOUT = 5.0  # seconds that a finished picture waits for what is to be written into it
+
+METRICS_PORT = 8002  # Triton's
+
+_PORTS = {"grpc": 8001, "http": 8000}  # Triton's
+_SCHEMES: dict[str, tuple[ProtocolName, bool]] = {
+    "grpc": ("grpc", False),
+    "grpcs": ("grpc", True),
+    "http": ("http", False),
+    "https": ("http", True),
+}
+_ALLOWED = '"host:port", or with grpc://, grpcs://, http:// or https:// before it'
+
+
+class Question(Enum):
+    """What can be asked of a server beside pictures."""
+
+    READY = auto()  # bool
+    MODELS = auto()  # list[Model]
+    CHECKPOINT = auto()  # Checkpoint, or None where the server does not say
+
+
+class Transport(Protocol):
+    """The way to one server. Safe for several threads; every error is a DiffusionError."""
+
+    url: str  # as in messages
+    streams: bool  # whether it can `stream`
+
+    def infer(self, request: Request, deadline: Deadline) -> Answer: ...
+
+    def stream(self, request: Request, deadline: Deadline) -> Generator[Answer]:
+        """The responses of a decoupled model. The request is sent at the first `next`; closing cancels it."""
+
+    def ask(self, question: Question, deadline: Deadline) -> Any: ...
+
+    def close(self) -> None:
+        """Ends every call."""
+
+
+class AsyncTransport(Protocol):
+    """The same, for the tasks of one event loop."""
+
+    url: str
+    streams: bool
+
+    async def infer(self, request: Request, deadline: Deadline) -> Answer: ...
+
+    def stream(self, request: Request, deadline: Deadline) -> AsyncGenerator[Answer]: ...
+
+    async def ask(self, question: Question, deadline: Deadline) -> Any: ...
+
+    async def close(self) -> None: ...
+
+
+def check_streaming(transport: Transport | AsyncTransport) -> None:
+    """Raises InvalidRequest where `transport` cannot stream."""
+    if not transport.streams:
+        raise InvalidRequest(
+            'stream() needs gRPC: use protocol="grpc", usually on port 8001', "protocol", "http", "grpc"
+        )
+
+
+class Address(NamedTuple):
+    """Where a server is."""
+
+    protocol: ProtocolName
+    tls: bool
+    target: str  # host:port and what follows it, or another of gRPC's target names
+    text: str  # as it was given
+
+    @property
+    def metrics(self) -> str:
+        """host:port of the server's metrics, on Triton's own port."""
+        found = re.search(r"(\[[^]]*\]|[^/:]+):\d+", self.target)
+        return f"{found[1] if found else self.target.partition('/')[0]}:{METRICS_PORT}"
+
+
+def addresses(url: str | Sequence[str] | None, protocol: ProtocolName | None) -> list[Address]:
+    """The servers at `url`, at least one, all of one protocol. Raises InvalidRequest."""
+    if protocol is not None and protocol not in get_args(ProtocolName):
+        raise InvalidRequest(
+            f'protocol is {protocol!r}: use "grpc" or "http"', "protocol", protocol, '"grpc" or "http"'
+        )
+    if url is None:
+        url = f"localhost:{_PORTS[protocol or 'grpc']}"
+    found = [_address(one, protocol) for one in ([url] if isinstance(url, str) else url)]
+    if len({address.protocol for address in found}) != 1:
+        raise InvalidRequest(f"url is {url!r}: use one address or more, all of one protocol", "url", url, _ALLOWED)
+    return found
+
+
+def _address(url: str, protocol: ProtocolName | None) -> Address:
+    def refused(reason: str) -> InvalidRequest:
+        return InvalidRequest(f"url is {url!r}{reason}: use {_ALLOWED}", "url", url, _ALLOWED)
+
+    if not isinstance(url, str) or not url:
+        raise refused("")
+    scheme, separator, rest = url.partition("://")
+    tls = False
+    if separator and scheme in _SCHEMES:
+        named, tls = _SCHEMES[scheme]
+        if protocol not in (None, named):
+            raise refused(f", and protocol {protocol!r}")
+        protocol, url_without_scheme = named, rest
+    else:
+        url_without_scheme = url
+    if protocol == "http":
+        if separator and url_without_scheme is url:
+            raise refused("")
+        try:
+            parts = urlsplit("//" + url_without_scheme)
+            parts.port  # noqa: B018 - raises where it is no number
+        except ValueError as error:
+            raise refused(f" ({error})") from None
+        if not parts.hostname:
+            raise refused("")
+    elif not url_without_scheme:
+        raise refused("")
+    return Address(protocol or "grpc", tls, url_without_scheme.rstrip("/"), url)
+
+
+def checkpoint(description: str) -> Checkpoint | None:
+    """The checkpoint that the export describes in the parameter `checkpoint` of its models."""
+    try:
+        fields = json.loads(description)
+        return Checkpoint(
+            name=fields["name"],
+            height=fields["height"],
+            width=fields["width"],
+            height_range=tuple(fields["height_range"]),
+            width_range=tuple(fields["width_range"]),
+            multiple=fields["vae_factor"],
+            guidance_scale=fields["guidance_scale"],
+        )
+    except (ValueError, KeyError, TypeError):  # from an export that did not write it, or wrote something else
+        return None

@@ -1,0 +1,50 @@
+"""The app that every command joins, and how all of them end."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Annotated, TypeAlias
+
+import typer
+
+from .._errors import DeadlineExceeded, DiffusionError, InvalidRequest, ServerUnavailable
+from .._transport import ProtocolName
+
+EXIT_CODES: dict[type[Exception], int] = {InvalidRequest: 2, ServerUnavailable: 3, DeadlineExceeded: 4}
+INTERRUPTED = 130
+
+Url: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--url", help="host:port, by default localhost:8001 (grpc) or :8000 (http). Several: again with another server."
+    ),
+]
+Protocol: TypeAlias = Annotated[
+    ProtocolName | None, typer.Option(help="grpc, the default, shows progress and can cancel.")
+]
+Timeout: TypeAlias = Annotated[float | None, typer.Option(help="Seconds for the whole call.")]
+Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Write JSON, for scripts.")]
+
+EPILOG = (
+    "Exit codes: 0 done, 1 any other error, 2 bad request, 3 server unreachable or not ready, 4 deadline exceeded, "
+    "130 interrupted."
+)
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+@app.callback(epilog=EPILOG)
+def main() -> None:
+    """Pictures from a Triton Diffusion server."""
+
+
+@contextmanager
+def errors_in_one_line() -> Generator[None]:
+    """End the command with one line on standard error, and its exit code, where it fails."""
+    try:
+        yield
+    except (DiffusionError, OSError) as error:
+        typer.echo(f"triton-diffusion: {' '.join(str(error).split())}", err=True)
+        raise typer.Exit(next((code for kind, code in EXIT_CODES.items() if isinstance(error, kind)), 1)) from None
+    except KeyboardInterrupt:
+        typer.echo("triton-diffusion: interrupted", err=True)
+        raise typer.Exit(INTERRUPTED) from None

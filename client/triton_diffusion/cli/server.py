@@ -1,0 +1,96 @@
+"""`triton-diffusion models` and `triton-diffusion status`: what a server says of itself."""
+
+import dataclasses
+import json
+import time
+from typing import Annotated, Any
+
+import typer
+
+from .._client import Client
+from .._errors import DiffusionError, ServerUnavailable
+from .._metrics import ServerMetrics, server_metrics
+from .._transport import METRICS_PORT, addresses
+from ._app import EPILOG, Json, Protocol, Timeout, Url, app, errors_in_one_line
+
+
+@app.command(epilog=EPILOG)
+def models(url: Url = None, protocol: Protocol = None, timeout: Timeout = 10.0, as_json: Json = False) -> None:
+    """List the models in the server's repository, and the checkpoint that they serve."""
+    with errors_in_one_line(), Client(url, protocol) as client:
+        found, checkpoint = client.models(timeout), client.checkpoint(timeout)
+        if as_json:
+            listed = [dataclasses.asdict(model) for model in found]
+            described = checkpoint and dataclasses.asdict(checkpoint)
+            typer.echo(json.dumps({"models": listed, "checkpoint": described}, indent=2))
+            return
+        for model in found:
+            state = "ready" if model.ready else f"not ready {model.reason}"
+            typer.echo(f"{model.name:14} {model.version or '-':3} {state}".rstrip())
+        if checkpoint is not None:
+            sizes = f"{_range(checkpoint.width_range)} x {_range(checkpoint.height_range)}"
+            typer.echo(
+                f"checkpoint {checkpoint.name}: {sizes} pixels in multiples of {checkpoint.multiple}, "
+                f"by default {checkpoint.width}x{checkpoint.height} at guidance {checkpoint.guidance_scale:g}"
+            )
+
+
+@app.command(epilog=EPILOG)
+def status(
+    url: Url = None,
+    protocol: Protocol = None,
+    metrics_url: Annotated[
+        str | None, typer.Option(help=f"host:port of the metrics; by default the server's host, port {METRICS_PORT}")
+    ] = None,
+    interval: Annotated[float, typer.Option(min=0.1, help="Seconds over which the throughput is measured.")] = 1.0,
+    timeout: Timeout = 5.0,
+    as_json: Json = False,
+) -> None:
+    """Show whether the server is ready, its queue, and its throughput. Exit code 3 where it is not ready."""
+    with errors_in_one_line():
+        with Client(url, protocol) as client:
+            ready = client.is_ready(timeout or 5.0)
+        if not ready:
+            raise ServerUnavailable(f"{addresses(url, protocol)[0].text} is not ready")
+        report: dict[str, Any] = {"ready": ready}
+        metrics_url = metrics_url or addresses(url, protocol)[0].metrics
+        try:
+            before, start = server_metrics(metrics_url, timeout), time.monotonic()
+            time.sleep(interval)
+            after = server_metrics(metrics_url, timeout)
+            report |= _load(before, after, time.monotonic() - start)
+        except DiffusionError as error:  # the metrics may be out of reach where the server is not
+            report["metrics"] = str(error)
+        if as_json:
+            typer.echo(json.dumps(report, indent=2))
+            return
+        width = max(map(len, report))
+        for name, value in report.items():
+            shown = "yes" if value is True else f"{value:.4g}" if isinstance(value, float) else value
+            typer.echo(f"{name.replace('_', ' '):{width}}  {shown}")
+
+
+def _load(before: ServerMetrics, after: ServerMetrics, seconds: float) -> dict[str, float]:
+    """How things are, and what happened each second between two readings."""
+
+    def per_second(name: str) -> float:
+        return float(getattr(after, name) - getattr(before, name)) / seconds
+
+    steps = per_second("unet_steps")
+    return {
+        "requests_in_flight": after.requests_in_flight,
+        "waiting_requests": after.waiting_requests,
+        "active_samples": after.active_samples,
+        "requests_per_second": per_second("requests_done"),
+        "steps_per_second": steps,
+        "samples_per_second": per_second("unet_samples"),
+        "mean_batch": per_second("unet_samples") / steps if steps else 0.0,
+        "requests_done": after.requests_done,
+        "requests_cancelled": after.requests_cancelled,
+        "requests_failed": after.requests_failed,
+    }
+
+
+def _range(pixels: tuple[int, int]) -> str:
+    low, high = pixels
+    return f"{low}" if low == high else f"{low} to {high}"

@@ -1,0 +1,113 @@
+"""Which server the next try goes to, and after what pause."""
+
+import math
+
+import pytest
+from triton_diffusion import (
+    DeadlineExceeded,
+    DiffusionError,
+    GenerationFailed,
+    InvalidRequest,
+    ServerOverloaded,
+    ServerUnavailable,
+    WrongServer,
+)
+from triton_diffusion._attempts import LONGEST_PAUSE, Attempts, Deadline, Servers
+
+
+def fail(attempts: Attempts[str], error: DiffusionError) -> str:
+    """One try that ends with `error`: the server it went to."""
+    with attempts.next() as server:
+        raise error
+    return server.transport
+
+
+def test_the_pauses_double_by_chance_a_half_less_up_to_the_longest():
+    attempts = Servers(["a"], retries=9).attempts(None)
+    for expected in (0.25, 0.5, 1, 2, 4, 8, 8, 8, 8):
+        fail(attempts, ServerUnavailable("gone"))
+        assert expected / 2 <= attempts.pause <= expected <= LONGEST_PAUSE
+    with pytest.raises(ServerUnavailable, match="gone"):
+        fail(attempts, ServerUnavailable("gone"))
+
+
+def test_the_pauses_of_two_calls_differ():
+    pauses = set()
+    for _ in range(5):
+        attempts = Servers(["a"], retries=1).attempts(None)
+        fail(attempts, ServerUnavailable("gone"))
+        pauses.add(attempts.pause)
+    assert len(pauses) == 5
+
+
+@pytest.mark.parametrize(
+    "error",
+    [InvalidRequest("no"), WrongServer("no"), GenerationFailed("no"), DeadlineExceeded("no"), KeyboardInterrupt("no")],
+)
+def test_other_errors_end_the_call(error):
+    servers = Servers(["a", "b"], retries=9)
+    with pytest.raises(type(error), match="no"):
+        fail(servers.attempts(None), error)
+    assert [server.in_flight for server in servers.all] == [0, 0]
+
+
+def test_the_next_try_goes_to_another_server_at_once():
+    attempts = Servers(["a", "b", "c"], retries=9).attempts(None)
+    assert [fail(attempts, ServerUnavailable("gone")) for _ in range(2)] == ["a", "b"]
+    assert attempts.pause == 0
+    assert fail(attempts, ServerUnavailable("gone")) == "c"
+    assert attempts.pause > 0
+
+
+def test_a_server_that_was_lost_is_avoided_by_the_next_call():
+    servers = Servers(["a", "b"], retries=1)
+    fail(servers.attempts(None), ServerUnavailable("gone"))
+    with servers.attempts(None).next() as server:
+        assert server.transport == "b"
+
+
+def test_a_call_goes_to_the_server_with_the_least_to_do():
+    servers = Servers(["a", "b"], retries=0)
+    with servers.attempts(None).next() as one, servers.attempts(None).next() as other:
+        assert [one.transport, other.transport] == ["a", "b"]
+    with servers.attempts(None).next() as again:
+        assert again.transport == "a"
+
+
+def test_an_overloaded_server_is_asked_again_when_it_said():
+    attempts = Servers(["a"], retries=1).attempts(None)
+    fail(attempts, ServerOverloaded("busy", 33.0))
+    assert attempts.pause == 33
+
+
+def test_a_pause_that_would_pass_the_deadline_is_not_begun():
+    with pytest.raises(ServerOverloaded) as caught:
+        fail(Servers(["a"], retries=9).attempts(5), ServerOverloaded("busy", 33.0))
+    assert caught.value.retry_after == 33
+
+
+def test_calls_that_fail_together_count_once_against_the_server():
+    servers = Servers(["a"], retries=1)
+    for _ in range(100):
+        fail(servers.attempts(None), ServerUnavailable("gone"))
+    assert servers.all[0].failures == 1
+
+
+@pytest.mark.parametrize("timeout", [0, -1, math.nan, "5"])
+def test_a_timeout_that_is_none(timeout):
+    with pytest.raises(InvalidRequest, match=r"timeout is .*: use seconds above 0") as refused:
+        Deadline(timeout)
+    assert refused.value.field == "timeout"
+
+
+@pytest.mark.parametrize("retries", [-1, 1.5, True, None])
+def test_retries_that_are_none(retries):
+    with pytest.raises(InvalidRequest, match=r"retries is .*: use 0 or more"):
+        Servers(["a"], retries)
+
+
+def test_a_closed_client_takes_no_call():
+    servers = Servers(["a"], retries=0)
+    servers.closed = True
+    with pytest.raises(RuntimeError, match="closed"):
+        servers.attempts(None)
