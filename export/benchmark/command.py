@@ -60,6 +60,8 @@ def benchmark(
             record = run.measure()
     except ExportError as error:
         _fail(str(error), 2)
+    except OSError as error:
+        _fail(f"{error.filename or folder}: {error.strerror or error}: what was measured so far is in {folder}", 2)
     except KeyboardInterrupt:
         _fail(f"interrupted: the same command goes on with what is in {folder}", 130)
     tables = _tables(record)

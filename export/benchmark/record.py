@@ -11,6 +11,8 @@ from export.benchmark.samplers import DDIM, DPMPP_2M, Sampler
 from export.benchmark.timing import Timing
 
 SIGNIFICANT = 0.05
+MIN_PSNR = 40.0
+"""Decibels, of all pictures together, whatever the precision."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,11 @@ def gates(results: list[Result]) -> list[Gate]:
         p, name = min(judged)
         text = f"smallest p {p:.3f} ({name})"
         found.append(Gate("no significant difference in adherence to DDPM with 1000 steps", text, p >= SIGNIFICANT))
+    compared = [(r.quality.psnr, r.rung.name) for r in results if r.quality and r.quality.psnr is not None]
+    if compared:
+        decibels, name = min(compared)
+        text = f"smallest {decibels:.1f} dB ({name})"
+        found.append(Gate(f"PSNR to plain PyTorch in FP32 at least {MIN_PSNR:g} dB", text, decibels >= MIN_PSNR))
     return found
 
 
