@@ -55,7 +55,7 @@ def generate(
 ) -> None:
     """Make pictures from prompts and write them as PNG, with all that makes them again as text chunks.
 
-    What is not given is the server's default. Ctrl-C stops the work on the server (grpc).
+    What is not given is the server's default. Ctrl-C stops the work on the server.
     """
     given: dict[str, Any] = {
         "negative_prompt": negative,
