@@ -17,7 +17,9 @@ def run(*arguments: str):
     return CliRunner().invoke(app, list(arguments), prog_name="triton-diffusion", env={"COLUMNS": "120"})
 
 
-@pytest.mark.parametrize("command", [[], ["generate"], ["models"], ["status"], ["show-metadata"]])
+@pytest.mark.parametrize(
+    "command", [[], ["generate"], ["models"], ["status"], ["show-metadata"], ["gateway"], ["gateway-key"]]
+)
 def test_help_documents_the_exit_codes(command):
     result = run(*command, "--help")
     assert result.exit_code == 0
