@@ -43,6 +43,11 @@ class Deadline:
         return None if self._end is None else max(1e-3, self._end - time.monotonic())
 
     @property
+    def given(self) -> bool:
+        """Whether there is an end at all."""
+        return self._end is not None
+
+    @property
     def passed(self) -> bool:
         return self._end is not None and time.monotonic() >= self._end
 
@@ -78,8 +83,7 @@ class Servers(Generic[T]):
         self.lock = threading.Lock()
 
     def attempts(self, timeout: float | None) -> "Attempts[T]":
-        if self.closed:
-            raise RuntimeError("the client is closed: make a new one")
+        """Those of a call that begins now. Raises InvalidRequest for the timeout."""
         return Attempts(self, Deadline(timeout))
 
 
@@ -100,6 +104,8 @@ class Attempts(Generic[T]):
         self._failed = 0
 
     def next(self) -> "_Attempt[T]":
+        if self._servers.closed:
+            raise RuntimeError("the client is closed: make a new one")
         with self._servers.lock:
             now = time.monotonic()
             # The one with the least to do of those that are up; the first of equals.

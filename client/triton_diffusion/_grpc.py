@@ -49,7 +49,7 @@ class _Wire:
 
     def failure(self, error: grpc.RpcError, deadline: Deadline, request: Request | None) -> DiffusionError:
         status, message = error.code().name, error.details() or ""
-        if status == "DEADLINE_EXCEEDED" and deadline.passed:
+        if status == "DEADLINE_EXCEEDED" and deadline.given:
             return deadline.exceeded(self.url, id_of(request))
         # gRPC's own words; Triton sends this status too, with its reason, while it is not ready.
         if status == "UNAVAILABLE" and message.startswith(("failed to connect", "errors resolving", "DNS resolution")):

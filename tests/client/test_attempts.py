@@ -110,4 +110,4 @@ def test_a_closed_client_takes_no_call():
     servers = Servers(["a"], retries=0)
     servers.closed = True
     with pytest.raises(RuntimeError, match="closed"):
-        servers.attempts(None)
+        servers.attempts(None).next()
