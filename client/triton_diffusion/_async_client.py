@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, suppress
-from types import TracebackType
 from typing import Any, Self
 
 from PIL.Image import Image
@@ -59,10 +58,13 @@ class AsyncClient:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *exception: object) -> None:
         await self.close()
+
+    @property
+    def streams(self) -> bool:
+        """Whether `stream` can be called: over gRPC."""
+        return self._servers.all[0].transport.streams
 
     async def close(self) -> None:
         """Ends the connections; the client takes no further calls."""

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Generator, Sequence
 from contextlib import closing, suppress
-from types import TracebackType
 from typing import Any, Self
 
 from PIL.Image import Image
@@ -79,10 +78,13 @@ class Client:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.close()
+
+    @property
+    def streams(self) -> bool:
+        """Whether `stream` can be called: over gRPC."""
+        return self._servers.all[0].transport.streams
 
     def close(self) -> None:
         """Ends the connections; the client takes no further calls."""

@@ -49,7 +49,7 @@ class _Wire:
 
     def failure(self, error: grpc.RpcError, deadline: Deadline, request: Request | None) -> DiffusionError:
         status, message = error.code().name, error.details() or ""
-        if status == "DEADLINE_EXCEEDED" and deadline.passed:
+        if status == "DEADLINE_EXCEEDED" and deadline.given:
             return deadline.exceeded(self.url, id_of(request))
         # gRPC's own words; Triton sends this status too, with its reason, while it is not ready.
         if status == "UNAVAILABLE" and message.startswith(("failed to connect", "errors resolving", "DNS resolution")):
@@ -93,9 +93,10 @@ class GrpcTransport(_Wire):
 
     def _call(self, method: Method, deadline: Deadline, request: Request | None) -> Any:
         # As a stream of one: a blocked unary call does not end on the server when Ctrl-C ends it here.
-        for answer in list(self._responses(method, deadline, request)):
-            return method.decode(answer)
-        raise GenerationFailed(f"{self.url} ended the call without an answer", request_id=id_of(request))
+        answers = list(self._responses(method, deadline, request))
+        if not answers:
+            raise GenerationFailed(f"{self.url} ended the call without an answer", request_id=id_of(request))
+        return method.decode(answers[0])
 
     def stream(self, request: Request, deadline: Deadline) -> Generator[Answer]:
         """The responses of a decoupled model. The request is sent at the first `next`; closing cancels it."""
@@ -109,7 +110,10 @@ class GrpcTransport(_Wire):
         # Triton reads a stream of requests for a stream. One request and the end of the stream look the same on the
         # wire as a method that takes a single request, which needs no thread to send it.
         # Without the header "triton_grpc_error", which would give errors their status: Triton 2.51 crashes on it.
-        call = self._channel.unary_stream(*method.codec)(method.message, timeout=deadline.left())
+        try:
+            call = self._channel.unary_stream(*method.codec)(method.message, timeout=deadline.left())
+        except ValueError:  # another thread has closed the channel
+            raise self.closed(request) from None
         try:
             yield from call
         except grpc.RpcError as error:

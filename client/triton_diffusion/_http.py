@@ -67,9 +67,10 @@ class _Wire:
 
     def failure(self, error: httpx2.TransportError, deadline: Deadline, request: Request | None) -> DiffusionError:
         request_id = id_of(request)
-        if isinstance(error, httpx2.TimeoutException) and deadline.passed:
+        connecting = isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout)
+        if isinstance(error, httpx2.TimeoutException) and (deadline.passed or (deadline.given and not connecting)):
             return deadline.exceeded(self.url, request_id)
-        if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout):
+        if connecting:
             return ServerUnavailable(
                 f"no HTTP server at {self.url}; is it running? (make serve)", request_id=request_id
             )
