@@ -1,6 +1,8 @@
-# Everything is installed into build/venv; nothing else on the machine is touched, but for libpython where it is missing.
+# Everything is installed into build/; nothing else on the machine is touched, but for libpython where it is missing, and
+# for the tests Chromium.
 PYTHON ?= python3.11
 VENV := build/venv
+WEB := build/web-venv
 RUN := $(VENV)/bin/python
 CHECKPOINT ?= export/shapes/checkpoint
 PROMPT ?= a large red circle on the left of a blue background
@@ -8,7 +10,7 @@ PACKAGES := export docker client/triton_diffusion model_repository/diffusion/1
 export TOKENIZERS_PARALLELISM := false
 
 .DEFAULT_GOAL := help
-.PHONY: help demo export serve test test-slow benchmark lint format clean
+.PHONY: help demo export serve page test test-slow benchmark lint format clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,7 +24,11 @@ export: $(VENV)/installed ## Export CHECKPOINT into model_repository/ (default: 
 serve: model_repository/unet ## Start the server on ports 8000 (HTTP), 8001 (gRPC) and 8002 (metrics)
 	$(RUN) docker/launcher.py
 
-test: lint ## Lint, check types and run the tests
+page: $(WEB)/installed ## Serve a page for that server, on port 7860 of this machine
+	$(WEB)/bin/triton-diffusion serve-web
+
+test: lint $(WEB)/installed ## Lint, check types and run the tests
+	$(PYTHON) docker/prerequisites.py --browser
 	$(RUN) -m pytest -n 2 --dist loadgroup
 
 test-slow: $(VENV)/installed ## Run the tests that take minutes or gigabytes
@@ -54,4 +60,11 @@ $(VENV)/installed: requirements/export.txt requirements/server.txt requirements/
 	$(RUN) -m pip install --quiet -r requirements/export.txt -r requirements/server.txt -r requirements/dev.txt
 	$(RUN) -m pip install --quiet --no-deps -r requirements/triton.txt
 	$(RUN) -m pip install --quiet --editable ./client
+	touch $@
+
+# A client's own environment, with the page: Gradio does not take the Pillow of the other.
+$(WEB)/installed: requirements/web.txt client/pyproject.toml
+	$(PYTHON) docker/prerequisites.py
+	$(PYTHON) -m venv $(WEB)
+	$(WEB)/bin/python -m pip install --quiet -r requirements/web.txt --editable "./client[web]"
 	touch $@

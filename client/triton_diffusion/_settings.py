@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Mapping
 from contextlib import suppress
+from typing import IO
 
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
@@ -52,7 +53,7 @@ def settings_used(request: Request, checkpoint: Checkpoint | None, version: str)
     return settings
 
 
-def save_png(image: Image.Image, path: str | os.PathLike[str]) -> None:
+def save_png(image: Image.Image, path: str | os.PathLike[str] | IO[bytes]) -> None:
     """Writes a picture of this package as PNG with its settings, which `read_settings` gives back.
 
     `Image.save` alone leaves them out. Raises OSError if the file cannot be written.

@@ -1,0 +1,92 @@
+"""A picture in the making, without a server."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import pytest
+from PIL import Image
+from triton_diffusion import AsyncClient, Completed, InvalidRequest, MockTransport, Preview, Progress, Queued
+from triton_diffusion.web.run import PREVIEWS, Run, State
+
+PICTURE = Image.new("RGB", (64, 64))
+
+
+class Scripted(AsyncClient):
+    """Plays events, with a pause before each."""
+
+    def __init__(self, *events: Any, pause: float = 0.0) -> None:
+        super().__init__(transport=MockTransport())
+        self.events, self.pause, self.asked, self.closed = events, pause, {}, False
+
+    async def stream(self, *_: Any, **arguments: Any) -> AsyncGenerator[Any]:
+        self.asked = arguments
+        try:
+            for event in self.events:
+                await asyncio.sleep(self.pause)
+                if isinstance(event, Exception):
+                    raise event
+                yield event
+        finally:
+            self.closed = True
+
+
+async def states(run: Run, client: AsyncClient, stop_after: int | None = None) -> list[State]:
+    stop, seen = asyncio.Event(), []
+    async for _ in run.views(client, None, stop):
+        seen.append(run.state)
+        if len(seen) == stop_after:
+            stop.set()
+    return seen
+
+
+def test_a_picture_on_its_way(run):
+    events = [Queued(2), Progress(0, 2), Progress(1, 2), Preview(1, 2, [PICTURE]), Progress(2, 2), Completed([PICTURE])]
+    client, made = Scripted(*events, pause=0.06), Run({"prompt": "a circle"})
+    seen = run(states(made, client))
+    assert seen == [State.WAITING] + [State.RUNNING] * (len(seen) - 2) + [State.DONE]
+    assert (made.position, made.step, made.num_steps, made.image) == (2, 2, 2, PICTURE)
+    assert 0 < made.first_step < made.first_preview < made.last_step < made.seconds
+
+
+def test_events_that_come_faster_than_the_eye_are_shown_together(run):
+    client = Scripted(*(Progress(step, 1000) for step in range(1001)), Completed([PICTURE]))
+    assert len(run(states(Run({"prompt": "a circle"}), client))) < 50
+
+
+@pytest.mark.parametrize(("steps", "interval"), [(None, 1), (1, 1), (20, 1), (21, 2), (150, 8), (0, 1)])
+def test_previews_are_few_enough(run, steps, interval):
+    client = Scripted(Completed([PICTURE]))
+    run(states(Run({"prompt": "a circle", "num_inference_steps": steps}), client))
+    assert client.asked["preview_interval"] == interval
+    assert steps is None or steps / interval <= PREVIEWS
+
+
+def test_stopping_ends_the_stream(run):
+    client, made = Scripted(*(Progress(step, 50) for step in range(51)), pause=0.03), Run({"prompt": "a circle"})
+    seen = run(states(made, client, stop_after=2))
+    assert (seen[-1], client.closed) == (State.CANCELLED, True)
+    assert made.step < 50
+
+
+def test_leaving_ends_the_stream(run):
+    client = Scripted(*(Progress(step, 50) for step in range(51)), pause=0.03)
+
+    async def leave() -> None:
+        views = Run({"prompt": "a circle"}).views(client, None, asyncio.Event())
+        await anext(views)
+        await views.aclose()
+
+    run(leave())
+    assert client.closed
+
+
+def test_an_error_is_one_line(run):
+    made = Run({"prompt": "a circle"})
+    seen = run(states(made, Scripted(Progress(0, 2), InvalidRequest("seed is -1: use 0 or more"), pause=0.06)))
+    assert (seen[-1], made.error) == (State.FAILED, "seed is -1: use 0 or more")
+
+
+def test_a_fault_of_the_page_itself_is_not_swallowed(run):
+    with pytest.raises(ZeroDivisionError):
+        run(states(Run({"prompt": "a circle"}), Scripted(ZeroDivisionError())))
