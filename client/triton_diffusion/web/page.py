@@ -39,7 +39,7 @@ class Limits:
     """How much of the servers one page may take."""
 
     at_once: int = 8  # pictures in the making, of all visitors
-    waiting: int = 32  # and waiting for a place among them; more are refused
+    waiting: int = 32  # requests that wait for a place among them; more are refused
     timeout: float = 300.0  # seconds for one picture
 
 
@@ -51,11 +51,14 @@ class Page:
     http_url: str  # of one of them, for the code to copy
     limits: Limits
     client: AsyncClient = field(init=False)  # while it is open
+    places: asyncio.Semaphore = field(init=False)  # among those whose pictures are made
+    present: int = 0  # requests that have a place or wait for one
     stops: dict[str, asyncio.Event] = field(default_factory=dict)  # by visitor: set to cancel
 
     @asynccontextmanager
     async def open(self, _: object = None) -> AsyncGenerator[None]:
         """Within this context, in the event loop that serves the page, it can be used."""
+        self.places = asyncio.Semaphore(self.limits.at_once)
         async with AsyncClient(self.urls) as self.client:
             yield
 
@@ -94,20 +97,20 @@ class Page:
             shown = [stage, python, curl]
             hidden: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
             at_once: dict[str, Any] = {"queue": False, **hidden}
+            # Gradio's own queue shows nothing of what it holds and what it cancels: none waits there.
             gr.on(
                 [run.click, prompt.submit, negative.submit],
                 self.generate,
                 [history, *form],
                 [*shown, history, grid],
                 trigger_mode="once",
-                concurrency_limit=self.limits.at_once,
-                **(hidden | {"show_progress": "minimal"}),
-                show_progress_on=stage,
+                concurrency_limit=None,
+                **hidden,
             )
             cancel.click(self.cancel, **at_once)
             grid.click(self.choose, [history], [*shown, grid, *form], **at_once)
             blocks.load(self.describe, None, [headline, stage, guidance, width, height], **at_once)
-        return blocks.queue(max_size=self.limits.waiting)
+        return blocks.queue(max_size=self.limits.at_once + self.limits.waiting)
 
     async def describe(self) -> tuple[Any, ...]:
         """The page's defaults, from what the server serves."""
@@ -130,16 +133,19 @@ class Page:
         self, request: gr.Request, history: list[Picture], *form: Any
     ) -> AsyncGenerator[tuple[Any, ...] | Any]:
         """Show a picture in the making, and at last the picture."""
-        run = Run(_arguments(*form))
-        visitor = str(request.session_hash)
+        run, visitor, unchanged = Run(_arguments(*form)), str(request.session_hash), (gr.skip(),) * 4
+        if self.present >= self.limits.at_once + self.limits.waiting:
+            yield view.failure(f"{self.present} requests are here already: try again in a moment"), *unchanged
+            return
         stop = self.stops[visitor] = asyncio.Event()
-        unchanged = (gr.skip(),) * 4
+        self.present += 1
         try:
-            async with aclosing(run.views(self.client, self.limits.timeout, stop)) as views:
+            async with aclosing(run.views(self.client, self.limits.timeout, self.places, stop)) as views:
                 async for _ in views:
                     if run.state is not State.DONE:
                         yield view.of_run(run), *unchanged
         finally:
+            self.present -= 1
             self.stops.pop(visitor, None)
         if run.state is State.DONE:
             picture = view.picture(run)

@@ -28,7 +28,7 @@ class State(Enum):
 
 @dataclass
 class Run:
-    """What is known of it now. Times are in seconds since it was asked for."""
+    """What is known of it now. Times are in seconds since the server was asked for it."""
 
     arguments: Mapping[str, Any]  # of `AsyncClient.stream`; those that are None were not given
     state: State = State.WAITING
@@ -43,15 +43,19 @@ class Run:
     last_step: float | None = None
     seconds: float | None = None  # all of it
 
-    async def views(self, client: AsyncClient, timeout: float | None, stop: asyncio.Event) -> AsyncGenerator[None]:
-        """Make the picture, and yield whenever there is something new to show; the last time is the end.
+    async def views(
+        self, client: AsyncClient, timeout: float | None, places: asyncio.Semaphore, stop: asyncio.Event
+    ) -> AsyncGenerator[None]:
+        """Make the picture when there is a place among `places`, and yield whenever there is something new to show; the
+        last time is the end. `timeout` is in seconds, from then on.
 
         Setting `stop`, or closing the generator, ends the work on the server within one step.
         """
         changed = asyncio.Event()
-        work = asyncio.create_task(self._follow(client, timeout, changed))
+        work = asyncio.create_task(self._wait_and_follow(client, timeout, places, changed))
         stopping = asyncio.create_task(stop.wait())
         try:
+            yield
             while not work.done():
                 change = asyncio.create_task(changed.wait())
                 await asyncio.wait({work, change, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -71,6 +75,12 @@ class Run:
             for task in (work, stopping):
                 task.cancel()
             await asyncio.wait({work, stopping})
+
+    async def _wait_and_follow(
+        self, client: AsyncClient, timeout: float | None, places: asyncio.Semaphore, changed: asyncio.Event
+    ) -> None:
+        async with places:
+            await self._follow(client, timeout, changed)
 
     async def _follow(self, client: AsyncClient, timeout: float | None, changed: asyncio.Event) -> None:
         start = time.perf_counter()

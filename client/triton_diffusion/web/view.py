@@ -50,9 +50,9 @@ def of_run(run: Run) -> str:
     shown = _image(_data_url(run.preview), "The picture on its way", "preview") if run.preview else _PLACEHOLDER
     match run.state:
         case State.WAITING if run.position is None:
-            text = "Waiting for the server"
+            text = "Waiting"
         case State.WAITING:
-            text = f"Waiting for the server, place {run.position}"
+            text = f"Waiting, place {run.position} on the server"
         case State.RUNNING | State.DONE:
             text = f"Step {run.step} of {run.num_steps}"
         case State.CANCELLED:

@@ -132,12 +132,12 @@ def test_visitors_beyond_the_limits_are_refused(browser, server):
         for visitor in visitors:
             visit(visitor, url)
             fill(visitor, steps="150")
-        for visitor in visitors:
+        for visitor, state in zip(visitors, ("running", "waiting", "failed")):
             visitor.locator("#generate").click()
-            visitor.wait_for_timeout(200)
-        expect(visitors[2].get_by_text("Queue is full")).to_be_visible()
-        for visitor in visitors[:2]:
-            visitor.locator(".stage[data-state=done]").wait_for()
+            visitor.locator(f".stage[data-state={state}]").wait_for()
+        assert visitors[2].locator(".caption").inner_text() == "2 requests are here already: try again in a moment"
+        visitors[0].locator("#cancel").click()
+        visitors[1].locator(".stage[data-state=running]").wait_for()
         for context in contexts:
             context.close()
 

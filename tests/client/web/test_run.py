@@ -31,9 +31,15 @@ class Scripted(AsyncClient):
             self.closed = True
 
 
-async def states(run: Run, client: AsyncClient, stop_after: int | None = None) -> list[State]:
-    stop, seen = asyncio.Event(), []
-    async for _ in run.views(client, None, stop):
+def views(run: Run, client: AsyncClient, places: int = 1) -> tuple[AsyncGenerator[None], asyncio.Event]:
+    stop = asyncio.Event()
+    return run.views(client, None, asyncio.Semaphore(places), stop), stop
+
+
+async def states(run: Run, client: AsyncClient, stop_after: int | None = None, places: int = 1) -> list[State]:
+    shown, stop = views(run, client, places)
+    seen = []
+    async for _ in shown:
         seen.append(run.state)
         if len(seen) == stop_after:
             stop.set()
@@ -44,7 +50,7 @@ def test_a_picture_on_its_way(run):
     events = [Queued(2), Progress(0, 2), Progress(1, 2), Preview(1, 2, [PICTURE]), Progress(2, 2), Completed([PICTURE])]
     client, made = Scripted(*events, pause=0.06), Run({"prompt": "a circle"})
     seen = run(states(made, client))
-    assert seen == [State.WAITING] + [State.RUNNING] * (len(seen) - 2) + [State.DONE]
+    assert seen == [State.WAITING] * 2 + [State.RUNNING] * (len(seen) - 3) + [State.DONE]
     assert (made.position, made.step, made.num_steps, made.image) == (2, 2, 2, PICTURE)
     assert 0 < made.first_step < made.first_preview < made.last_step < made.seconds
 
@@ -64,18 +70,25 @@ def test_previews_are_few_enough(run, steps, interval):
 
 def test_stopping_ends_the_stream(run):
     client, made = Scripted(*(Progress(step, 50) for step in range(51)), pause=0.03), Run({"prompt": "a circle"})
-    seen = run(states(made, client, stop_after=2))
+    seen = run(states(made, client, stop_after=4))
     assert (seen[-1], client.closed) == (State.CANCELLED, True)
-    assert made.step < 50
+    assert 0 < made.step < 50
+
+
+def test_one_without_a_place_waits_and_can_be_stopped(run):
+    client, made = Scripted(Completed([PICTURE])), Run({"prompt": "a circle"})
+    assert run(states(made, client, stop_after=1, places=0)) == [State.WAITING, State.CANCELLED]
+    assert client.asked == {}
 
 
 def test_leaving_ends_the_stream(run):
     client = Scripted(*(Progress(step, 50) for step in range(51)), pause=0.03)
 
     async def leave() -> None:
-        views = Run({"prompt": "a circle"}).views(client, None, asyncio.Event())
-        await anext(views)
-        await views.aclose()
+        shown, _ = views(Run({"prompt": "a circle"}), client)
+        await anext(shown)
+        await anext(shown)
+        await shown.aclose()
 
     run(leave())
     assert client.closed

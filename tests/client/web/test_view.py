@@ -50,8 +50,8 @@ def test_text_is_never_markup(html):
 @pytest.mark.parametrize(
     ("made", "caption"),
     [
-        (Run({}), "Waiting for the server"),
-        (Run({}, position=3), "Waiting for the server, place 3"),
+        (Run({}), "Waiting"),
+        (Run({}, position=3), "Waiting, place 3 on the server"),
         (Run({}, State.RUNNING, step=3, num_steps=20), "Step 3 of 20"),
         (Run({}, State.CANCELLED, step=3, num_steps=20), "Cancelled after 3 of 20 steps"),
         (Run({}, State.CANCELLED), "Cancelled"),
