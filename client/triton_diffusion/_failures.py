@@ -37,8 +37,8 @@ _IN_STREAM = {
     r"UNAVAILABLE: ": "UNAVAILABLE",
     r"INTERNAL: ": "INTERNAL",
     r"(?=.*\binference input\b)": "INVALID_ARGUMENT",
+    r"(?=Exceeds maximum queue size\b|Server is stopping\b|.*\bhas no available versions\b)": "UNAVAILABLE",
     r"(?=Request for unknown model\b)": "NOT_FOUND",
-    r"(?=Exceeds maximum queue size\b|Server is stopping\b)": "UNAVAILABLE",
 }
 _FIELD = re.compile(rf"\b({'|'.join(DATATYPES)})\b")
 _ALLOWED = re.compile(r".*: (?:use |this server's engines take )?(.+)$")
