@@ -78,7 +78,7 @@ class Page:
                         sampler = gr.Dropdown(
                             list(DEFAULT_SPACING), value=DEFAULT_SAMPLER, label="Sampler", elem_id="sampler"
                         )
-                        seed = gr.Textbox(label="Seed", placeholder="a new one each time", elem_id="seed")
+                        seed = gr.Textbox(label="Seed", placeholder="random", max_lines=1, elem_id="seed")
                     steps = gr.Slider(1, 150, DEFAULT_STEPS, step=1, precision=0, label="Steps", elem_id="steps")
                     guidance = gr.Slider(0, 20, 7.5, step=0.1, label="Guidance", elem_id="guidance")
                     with gr.Row():
