@@ -95,10 +95,15 @@ class Address(NamedTuple):
     text: str  # as it was given
 
     @property
+    def host(self) -> str:
+        """The server's name or address."""
+        found = re.search(r"(\[[^]]*\]|[^/:]+):\d+", self.target)
+        return found[1] if found else self.target.partition("/")[0]
+
+    @property
     def metrics(self) -> str:
         """host:port of the server's metrics, on Triton's own port."""
-        found = re.search(r"(\[[^]]*\]|[^/:]+):\d+", self.target)
-        return f"{found[1] if found else self.target.partition('/')[0]}:{METRICS_PORT}"
+        return f"{self.host}:{METRICS_PORT}"
 
 
 def addresses(url: str | Sequence[str] | None, protocol: ProtocolName | None) -> list[Address]:

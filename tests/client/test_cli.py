@@ -2,6 +2,7 @@
 
 import io
 import json
+import sys
 
 import pytest
 from PIL import Image
@@ -18,7 +19,8 @@ def run(*arguments: str):
 
 
 @pytest.mark.parametrize(
-    "command", [[], ["generate"], ["models"], ["status"], ["show-metadata"], ["gateway"], ["gateway-key"]]
+    "command",
+    [[], ["generate"], ["models"], ["status"], ["show-metadata"], ["gateway"], ["gateway-key"], ["serve-web"]],
 )
 def test_help_documents_the_exit_codes(command):
     result = run(*command, "--help")
@@ -28,6 +30,13 @@ def test_help_documents_the_exit_codes(command):
 
 def test_no_command_shows_the_help():
     assert "generate" in run().output
+
+
+def test_the_page_without_its_libraries(monkeypatch):
+    monkeypatch.setitem(sys.modules, "gradio", None)
+    result = run("serve-web")
+    assert result.stderr == "triton-diffusion: serve-web needs gradio: pip install 'triton-diffusion[web]'\n"
+    assert result.exit_code == 1
 
 
 @pytest.mark.parametrize("protocol", ["grpc", "http"])
