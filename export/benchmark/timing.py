@@ -19,7 +19,7 @@ from export.benchmark.workplace import Workplace
 WARM_UP = 10
 MAX_CALLS, MIN_CALLS = 200, 10
 MAX_PICTURES, MIN_PICTURES = 30, 1
-SECONDS = 20.0
+SECONDS = 10.0
 """Past which no further call or picture is begun, once there are enough."""
 
 
