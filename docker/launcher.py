@@ -6,6 +6,7 @@ Needs nothing but the standard library. A fault at the start is one line on stan
 """
 
 import argparse
+import contextlib
 import ctypes
 import os
 import re
@@ -22,10 +23,15 @@ from collections import deque
 from pathlib import Path
 
 from installation import Installation, LaunchError, find_installation
+from plans import check_plans
 
 MODELS = ("diffusion", "text_to_image", "text_encoder", "unet", "vae_decoder")
 MIN_SHARED_MEMORY = 128 * 2**20
 """Bytes of /dev/shm: tensors travel through it, and the 64 MB that containers get by default run out under load."""
+EXIT_TIMEOUT = 30
+"""Seconds that Triton takes at most to end by itself: the sixteen processes of text_to_image need ten."""
+KILL_TIMEOUT = 45
+"""Seconds after which it is ended by force."""
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -37,12 +43,16 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--metrics-port", type=int, default=8002)
     parser.add_argument("--ready-timeout", type=float, default=600, help="seconds to wait for the models to load")
     parser.add_argument("--drain-timeout", type=float, default=60, help="seconds that running requests get to finish")
+    parser.add_argument(
+        "--connection-age", type=float, default=0, help="seconds until gRPC clients must reconnect; 0: never"
+    )
     parser.add_argument("--verbose", action="store_true", help="show all that Triton says while it loads")
     return parser.parse_args()
 
 
 def check_surroundings(arguments: argparse.Namespace) -> None:
     """Find what Triton would stumble over later, and less clearly. Raises LaunchError."""
+    check_plans(arguments.repository)
     for model in MODELS:
         if not (arguments.repository / model / "config.pbtxt").exists():
             raise LaunchError(
@@ -97,7 +107,9 @@ class Server:
             f"--http-port={arguments.http_port}",
             f"--grpc-port={arguments.grpc_port}",
             f"--metrics-port={arguments.metrics_port}",
-            "--exit-timeout-secs=30",  # ending the sixteen processes of text_to_image takes ten
+            f"--exit-timeout-secs={EXIT_TIMEOUT}",
+            # Calls that run are not cut off: Triton sets them no limit.
+            *([f"--grpc-max-connection-age={arguments.connection_age * 1000:.0f}"] if arguments.connection_age else []),
             *([] if arguments.verbose else ["--log-info=false"]),
         ]
         self._process = subprocess.Popen(
@@ -164,12 +176,15 @@ class Server:
             time.sleep(0.05)
 
     def stop(self) -> None:
-        """End Triton, by force if it does not."""
+        """End Triton and the processes of its models, by force if they do not."""
         self._process.terminate()
         try:
-            self._process.wait(timeout=45)
+            self._process.wait(timeout=KILL_TIMEOUT)
         except subprocess.TimeoutExpired:
             self._process.kill()
+        # Where Triton crashed, the processes of its Python models are still there.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
 
     def _requests_in_flight(self) -> float:
         metrics = _get(f"http://{self._address(self._arguments.metrics_port)}/metrics")

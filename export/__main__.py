@@ -1,30 +1,34 @@
-"""The command line: `python -m export CHECKPOINT` writes a Triton model repository."""
+"""The command line: `python -m export CHECKPOINT` writes a Triton model repository.
+
+`python -m export benchmark CHECKPOINT` measures the checkpoint instead: see `export/benchmark`.
+"""
 
 import errno
 import signal
+import sys
 import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from diffusers.utils import logging as diffusers_logging
-from huggingface_hub.utils import logging as hub_logging
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from transformers.utils import logging as transformers_logging
 
 from export.checkpoint import read_checkpoint
-from export.config import Runtime
+from export.config import USUAL_PRECISION, Precision, Runtime
 from export.errors import ExportError
-from export.repository import write_repository
+from export.plans import choose_target
+from export.quiet import quiet_libraries
+from export.repository import Export, write_repository
 from export.sizes import choose_sizes
+from export.torch_runtime import check_precision, choose_compilation
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
-@app.command()
+@app.command(epilog="To measure a checkpoint instead: python -m export benchmark CHECKPOINT")
 def export(
     checkpoint: Annotated[
         str, typer.Argument(metavar="CHECKPOINT", help="A folder in diffusers' layout, or a Hugging Face hub name.")
@@ -32,29 +36,46 @@ def export(
     repository: Annotated[Path, typer.Option(metavar="DIR", help="The Triton model repository to write into.")] = Path(
         "model_repository"
     ),
-    runtime: Annotated[Runtime, typer.Option(help="What runs the graphs inside Triton.")] = Runtime.PYTHON,
+    runtime: Annotated[Runtime, typer.Option(help="What runs the models inside Triton.")] = Runtime.PYTHON,
+    precision: Annotated[
+        Precision | None,
+        typer.Option(help="What the models compute in; bf16 with --runtime torch only. Default: fp32, TensorRT: fp16."),
+    ] = None,
     height: Annotated[
         str | None, typer.Option(metavar="N|MIN:MAX", help="Pixels. Default: what the checkpoint was trained at.")
     ] = None,
     width: Annotated[
         str | None, typer.Option(metavar="N|MIN:MAX", help="Pixels. Default: what the checkpoint was trained at.")
     ] = None,
+    compile: Annotated[
+        bool | None,
+        typer.Option("--compile/--no-compile", help="Whether --runtime torch compiles before it is ready. It does."),
+    ] = None,
+    batches: Annotated[
+        str | None, typer.Option(metavar="N,N,...", help="UNet rows a call that it compiles for. Default: 1,2,4,8.")
+    ] = None,
+    sm: Annotated[
+        str | None, typer.Option(metavar="N,N,...", help="GPUs that --runtime tensorrt-rtx builds for, such as 86,120.")
+    ] = None,
 ) -> None:
     """Export a Stable Diffusion 1.x or 2.x checkpoint as a Triton model repository."""
     # A polite kill then tidies up like Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    transformers_logging.disable_progress_bar()
-    for library in (transformers_logging, diffusers_logging, hub_logging):
-        library.set_verbosity_error()
+    quiet_libraries()
     console = Console(stderr=True)
     columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
+    precision = precision or USUAL_PRECISION.get(runtime, Precision.FP32)
     start = time.monotonic()
     try:
         with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
             task = progress.add_task("reading the checkpoint", total=None)
+            target = choose_target(runtime, sm)
             found = read_checkpoint(checkpoint)
+            check_precision(runtime, precision)
             sizes = choose_sizes(found, height, width)
-            write_repository(found, sizes, repository, runtime, lambda text: progress.update(task, description=text))
+            compilation = choose_compilation(runtime, sizes, compile, batches)
+            order = Export(found, sizes, runtime, precision, compilation, target)
+            write_repository(order, repository, lambda text: progress.update(task, description=text))
     except ExportError as error:
         _fail(str(error), 2)
     except OSError as error:
@@ -62,8 +83,8 @@ def export(
     except KeyboardInterrupt:
         _fail(f"interrupted: {repository} is as it was", 130)
     typer.echo(
-        f"{repository}: {found.name} at {sizes.height_range}x{sizes.width_range} pixels for the {runtime} runtime,"
-        f" all gates passed, {time.monotonic() - start:.0f} s"
+        f"{repository}: {found.name} at {sizes.height_range}x{sizes.width_range} pixels in {precision.upper()}"
+        f" for the {runtime} runtime, all gates passed, {time.monotonic() - start:.0f} s"
     )
 
 
@@ -83,4 +104,10 @@ def _fail(message: str, code: int) -> None:
 
 
 if __name__ == "__main__":
-    app()
+    if sys.argv[1:2] == ["benchmark"]:
+        # Imported here because it brings diffusers' pipelines with it, which take seconds that an export need not wait.
+        from export.benchmark.command import app as benchmark
+
+        benchmark(sys.argv[2:], prog_name="python -m export benchmark")
+    else:
+        app()

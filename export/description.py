@@ -8,7 +8,9 @@ from typing import Any
 
 from export.checkpoint import Checkpoint
 from export.schedule import STEPS_OFFSET
-from export.specification import LATENT_CHANNELS, MAX_BATCH, NUM_TOKENS, Sizes
+from export.specification import LATENT_CHANNELS, MAX_BATCH, Sizes
+
+FOR_CLIENTS = ("name", "height", "width", "height_range", "width_range", "vae_factor", "guidance_scale")
 
 
 def describe(checkpoint: Checkpoint, sizes: Sizes) -> dict[str, Any]:
@@ -27,14 +29,9 @@ def describe(checkpoint: Checkpoint, sizes: Sizes) -> dict[str, Any]:
         "max_batch": MAX_BATCH,
         "guidance_scale": checkpoint.guidance_scale,
         "latent_rgb": checkpoint.latent_rgb,
-        "num_tokens": NUM_TOKENS,
     }
 
 
-FOR_CLIENTS = ("name", "height", "width", "height_range", "width_range", "vae_factor", "guidance_scale")
-
-
-def config_parameter(description: dict[str, Any]) -> str:
-    """The line of config.pbtxt that tells clients, in JSON, what they can ask for."""
-    value = json.dumps({name: description[name] for name in FOR_CLIENTS})
-    return f'parameters {{ key: "checkpoint" value {{ string_value: {json.dumps(value)} }} }}\n'
+def for_clients(description: dict[str, Any]) -> str:
+    """What clients can ask for, in JSON: a parameter of the engines' configurations."""
+    return json.dumps({name: description[name] for name in FOR_CLIENTS}, ensure_ascii=False)

@@ -3,7 +3,8 @@
 ExportError
 ├── CheckpointError   the checkpoint cannot be read, or is not of a supported kind
 ├── RequestError      the sizes asked for do not fit the checkpoint
-└── GateError         a graph's outputs differ from PyTorch's
+├── GateError         a graph's outputs differ from PyTorch's
+└── PlanError         TensorRT is missing, or cannot build a plan
 """
 
 import textwrap
@@ -23,6 +24,10 @@ class RequestError(ExportError):
 
 class GateError(ExportError):
     """A graph's outputs differ from PyTorch's by more than is allowed."""
+
+
+class PlanError(ExportError):
+    """TensorRT is missing, or cannot build a plan."""
 
 
 def quote(error: BaseException) -> str:

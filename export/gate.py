@@ -1,13 +1,14 @@
 """The gate every graph must pass: Polygraphy runs ONNX Runtime and PyTorch on the same random inputs.
 
-Pictures must agree to `MIN_PSNR`, every other output to `MAX_ERROR` of its own scale, at batches of one, two and three
-rows, and where the size varies at a different size each.
+What is allowed stands in `LIMITS`. It must hold at batches of one, two and three rows, and where the size varies at a
+different size each; in half precision also for inputs ten times the normal scale, where it would overflow first.
 """
 
 import math
 import time
 from collections import OrderedDict
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,25 @@ from polygraphy.common import TensorMetadata
 from polygraphy.comparator import Comparator
 from polygraphy.logger import G_LOGGER
 
+from export.config import Precision
 from export.errors import GateError
 from export.specification import Axis, Model, Tensor
 
-MAX_ERROR = 1e-4
-"""Largest absolute error over the reference's largest absolute value."""
-MIN_PSNR = 50.0
-"""Decibels, of uint8 pictures."""
+
+@dataclass(frozen=True)
+class Limits:
+    """How far a graph may be from PyTorch in FP32."""
+
+    max_error: float  # largest absolute error over the reference's largest absolute value
+    min_psnr: float  # decibels, of uint8 pictures
+    scales: tuple[float, ...]  # of the random inputs
+
+
+LIMITS = {
+    Precision.FP32: Limits(max_error=1e-4, min_psnr=50, scales=(1,)),
+    Precision.FP16: Limits(max_error=5e-3, min_psnr=45, scales=(1, 10)),
+    Precision.BF16: Limits(max_error=4e-2, min_psnr=40, scales=(1,)),  # has the range of FP32
+}
 BATCHES = (1, 2, 3)
 
 
@@ -51,27 +64,37 @@ class TorchRunner(BaseRunner):
         return OrderedDict([(self.model.outputs[0].name, output.numpy())])
 
 
-def check_graph(model: Model, path: Path, module: torch.nn.Module, below: dict[str, int]) -> None:
-    """Raise GateError unless the graph at `path` computes what `module` does.
+def check_graph(
+    model: Model, path: Path, module: torch.nn.Module, below: dict[str, int], precision: Precision = Precision.FP32
+) -> None:
+    """Raise GateError unless the graph at `path` computes in `precision` what `module` does in FP32.
 
     `below` bounds the random integers and timesteps: {"input_ids": vocabulary size, "timestep": training steps}.
     """
     with G_LOGGER.verbosity(G_LOGGER.ERROR):
         runners = [TorchRunner(model, module), OnnxrtRunner(SessionFromOnnx(str(path)), name="ONNX Runtime")]
-        results = Comparator.run(runners, data_loader=list(random_inputs(model, below)))
+        feeds = [feed for scale in LIMITS[precision].scales for feed in random_inputs(model, below, scale)]
+        results = Comparator.run(runners, data_loader=feeds)
     for reference, measured in zip(*(iterations for _, iterations in results.items())):
         for name in reference:
-            check_output(f"{model.name}: {name}", reference[name], measured[name])
+            check_output(f"{model.name}: {name}", reference[name], measured[name], LIMITS[precision])
 
 
-def random_inputs(model: Model, below: dict[str, int], seed: int = 0) -> Iterator[dict[str, np.ndarray]]:
-    """One feed for each of `BATCHES`: the smallest size first, then others, some of which do not halve evenly."""
+def random_inputs(
+    model: Model, below: dict[str, int], scale: float = 1, seed: int = 0
+) -> Iterator[dict[str, np.ndarray]]:
+    """One feed for each of `BATCHES`: the smallest size first, then others, some of which do not halve evenly.
+
+    Normal numbers of standard deviation `scale`, but for the integers and timesteps.
+    """
     rng = np.random.default_rng(seed)
     for step, batch in enumerate(BATCHES):
-        yield {tensor.name: _random(rng, tensor, batch, step, below.get(tensor.name)) for tensor in model.inputs}
+        yield {tensor.name: _random(rng, tensor, batch, step, below.get(tensor.name), scale) for tensor in model.inputs}
 
 
-def _random(rng: np.random.Generator, tensor: Tensor, batch: int, step: int, below: int | None) -> np.ndarray:
+def _random(
+    rng: np.random.Generator, tensor: Tensor, batch: int, step: int, below: int | None, scale: float
+) -> np.ndarray:
     shape: list[Any] = [
         min(size.sizes.min + step * (1 + i % 2), size.sizes.max) if isinstance(size, Axis) else size
         for i, size in enumerate(tensor.shape)
@@ -79,10 +102,10 @@ def _random(rng: np.random.Generator, tensor: Tensor, batch: int, step: int, bel
     if below is not None:
         values = rng.integers(below, size=(batch, *shape))
         return values.astype(np.int32 if tensor.dtype == "INT32" else np.float32)
-    return rng.standard_normal((batch, *shape), dtype=np.float32)
+    return np.float32(scale) * rng.standard_normal((batch, *shape), dtype=np.float32)
 
 
-def check_output(what: str, reference: np.ndarray, measured: np.ndarray) -> None:
+def check_output(what: str, reference: np.ndarray, measured: np.ndarray, limits: Limits) -> None:
     """Raise GateError unless `measured` is close enough to `reference` in shape, dtype and values."""
     if (measured.shape, measured.dtype) != (reference.shape, reference.dtype):
         raise GateError(
@@ -90,11 +113,11 @@ def check_output(what: str, reference: np.ndarray, measured: np.ndarray) -> None
             " PyTorch: the export is wrong; nothing was written"
         )
     if measured.dtype == np.uint8:
-        found, allowed = psnr(reference, measured), f"at least {MIN_PSNR:g} dB"
-        passed, unit = found >= MIN_PSNR, "dB PSNR"
+        found, allowed = psnr(reference, measured), f"at least {limits.min_psnr:g} dB"
+        passed, unit = found >= limits.min_psnr, "dB PSNR"
     else:
-        found, allowed = relative_error(reference, measured), f"at most {MAX_ERROR:g}"
-        passed, unit = found <= MAX_ERROR, "of its scale in error"  # false for NaN
+        found, allowed = relative_error(reference, measured), f"at most {limits.max_error:g}"
+        passed, unit = found <= limits.max_error, "of its scale in error"  # false for NaN
     if not passed:
         raise GateError(
             f"{what} (batch {len(measured)}) differs from PyTorch: measured {found:.3g} {unit}, allowed {allowed}:"

@@ -7,11 +7,14 @@ from pathlib import Path
 import onnx
 import torch
 
+from export.config import Precision
 from export.edits import edit
+from export.precision import to_half
 from export.specification import Axis, Model, Tensor
 
-OPSET = 20
-"""Has Gelu; from 21 on GroupNorm becomes GroupNormalization, which ONNX Runtime takes apart into slower pieces."""
+OPSETS = {Precision.FP32: 20, Precision.FP16: 21}
+"""20 has Gelu; from 21 on GroupNorm becomes GroupNormalization, which TensorRT has a kernel for, while ONNX Runtime
+takes it apart into slower pieces."""
 
 SINGLE_FILE_LIMIT = 2_000_000_000
 """Bytes of weights past which they go to a file of their own: protobuf ends at 2 GiB."""
@@ -19,21 +22,23 @@ SINGLE_FILE_LIMIT = 2_000_000_000
 TORCH_DTYPES = {"FP32": torch.float32, "INT32": torch.int32}
 
 
-def write_graph(model: Model, module: torch.nn.Module, folder: Path) -> Path:
+def write_graph(model: Model, module: torch.nn.Module, folder: Path, precision: Precision = Precision.FP32) -> Path:
     """Export `module` as `model` to `folder`/model.onnx (and model.onnx.data past 2 GB); returns the graph's path."""
     path = folder / "model.onnx"
     weights = folder / "model.onnx.data"
-    _export(model, module).save(path, external_data=True)
+    _export(model, module, OPSETS[precision]).save(path, external_data=True)
     # The weights stay in their file while the graph is edited, so that this costs no second copy in memory.
     graph = edit(onnx.load(path, load_external_data=False))
-    if weights.exists() and weights.stat().st_size <= SINGLE_FILE_LIMIT:
+    if precision is Precision.FP16:
+        graph = to_half(graph, folder)
+    if weights.exists() and (precision is Precision.FP16 or weights.stat().st_size <= SINGLE_FILE_LIMIT):
         onnx.load_external_data_for_model(graph, str(folder))
         weights.unlink()
     onnx.save(graph, path)
     return path
 
 
-def _export(model: Model, module: torch.nn.Module) -> torch.onnx.ONNXProgram:
+def _export(model: Model, module: torch.nn.Module, opset: int) -> torch.onnx.ONNXProgram:
     batch = torch.export.Dim("batch", min=1, max=model.max_batch)
     dimensions = {
         axis.name: torch.export.Dim(axis.name, min=axis.sizes.min, max=axis.sizes.max) for axis in axes(model)
@@ -50,7 +55,7 @@ def _export(model: Model, module: torch.nn.Module) -> torch.onnx.ONNXProgram:
             module,
             tuple(_example(tensor) for tensor in model.inputs),
             dynamo=True,
-            opset_version=OPSET,
+            opset_version=opset,
             input_names=[tensor.name for tensor in model.inputs],
             output_names=[tensor.name for tensor in model.outputs],
             dynamic_shapes=shapes,

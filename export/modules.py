@@ -1,7 +1,10 @@
 """Thin torch modules with the graphs' interfaces around diffusers' and transformers' networks.
 
-B is the batch, D the width of the text embedding, h and w the latent's sides, H and W the picture's.
+B is the batch, D the width of the text embedding, h and w the latent's sides, H and W the picture's. Inputs and outputs
+have these types whatever the precision of the weights. The torch runtime runs a copy of this file in the server.
 """
+
+from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
@@ -19,7 +22,7 @@ class TextEncoder(nn.Module):
         self.text_encoder = text_encoder
 
     def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
-        return self.text_encoder(input_ids).last_hidden_state
+        return self.text_encoder(input_ids).last_hidden_state.float()
 
 
 class UNet(nn.Module):
@@ -38,7 +41,9 @@ class UNet(nn.Module):
             unet.num_upsamplers = MANY_UPSAMPLERS
 
     def forward(self, sample: torch.Tensor, timestep: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
-        return self.unet(sample, timestep, encoder_hidden_states=context, return_dict=False)[0]
+        dtype = self.unet.dtype
+        # The timestep stays FP32: BF16 has no 999.
+        return self.unet(sample.to(dtype), timestep, context.to(dtype), return_dict=False)[0].float()
 
 
 class VaeDecoder(nn.Module):
@@ -54,6 +59,23 @@ class VaeDecoder(nn.Module):
         self.shift_factor = vae.config.shift_factor or 0.0
 
     def forward(self, latent: torch.Tensor) -> torch.Tensor:
-        picture = self.vae.decode(latent / self.scaling_factor + self.shift_factor, return_dict=False)[0]
+        latent = (latent / self.scaling_factor + self.shift_factor).to(self.vae.dtype)
+        picture = self.vae.decode(latent, return_dict=False)[0].float()
         picture = (picture * 0.5 + 0.5).clamp(0, 1)
-        return (picture * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
+        # Bytes come last: TensorRT knows them as an output only.
+        return (picture * 255).round().permute(0, 2, 3, 1).to(torch.uint8)
+
+
+NETWORKS = {
+    "text_encoder": (TextEncoder, CLIPTextModel),
+    "unet": (UNet, UNet2DConditionModel),
+    "vae_decoder": (VaeDecoder, AutoencoderKL),
+}
+DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+
+
+def load_module(name: str, folder: Path, precision: str) -> nn.Module:
+    """The module of the model `name` around the network that `save_pretrained` wrote to `folder`."""
+    module, network = NETWORKS[name]
+    options = {} if network is CLIPTextModel else {"low_cpu_mem_usage": False}
+    return module(network.from_pretrained(folder, local_files_only=True, dtype=DTYPES[precision], **options))

@@ -3,19 +3,22 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from export.checkpoint import Checkpoint
-from export.config import Runtime, config_pbtxt
-from export.description import config_parameter, describe
+from export.config import SETTINGS, Precision, Runtime, config_pbtxt
+from export.description import describe, for_clients
 from export.gate import check_graph
 from export.graphs import axes, write_graph
 from export.modules import TextEncoder, UNet, VaeDecoder
+from export.plans import Target, write_plan
 from export.specification import Model, Sizes, engines
 from export.staging import install, staging_folder
 from export.tokenizer import standalone_tokenizer
+from export.torch_runtime import Compilation, torch_parameters, write_torch_model
 
 HAND_WRITTEN = Path(__file__).resolve().parents[1] / "model_repository"
 HAND_WRITTEN_MODELS = ("diffusion", "text_to_image")
@@ -26,10 +29,20 @@ FACTS = ("diffusion/1/tokenizer.json", "diffusion/1/checkpoint.json")
 PYTHON_MODEL = Path(__file__).parent / "runtimes" / "python" / "model.py"
 
 
-def write_repository(
-    checkpoint: Checkpoint, sizes: Sizes, repository: Path, runtime: Runtime, report: Callable[[str], None]
-) -> None:
-    """Export `checkpoint` into `repository`; it changes only once every graph has passed its gate.
+@dataclass(frozen=True)
+class Export:
+    """What is to be written."""
+
+    checkpoint: Checkpoint
+    sizes: Sizes
+    runtime: Runtime = Runtime.PYTHON
+    precision: Precision = Precision.FP32
+    compilation: Compilation | None = None  # for the torch runtime; None compiles nothing
+    target: Target | None = None  # for the TensorRT runtimes
+
+
+def write_repository(export: Export, repository: Path, report: Callable[[str], None]) -> None:
+    """Write `export` into `repository`, which changes only once every model has passed its gate.
 
     In the project's own repository the hand-written models stay where they are; any other gets copies of them.
     `report` is told in a few words what is being done.
@@ -41,9 +54,9 @@ def write_repository(
         else:
             entries = (*ENGINES, *HAND_WRITTEN_MODELS)
             _copy_hand_written(staging)
-        _write_facts(checkpoint, sizes, staging)
+        _write_facts(export, staging)
         for name in ENGINES:
-            _write_engine(checkpoint, sizes, engines(sizes)[name], staging / name, runtime, report)
+            _write_engine(export, engines(export.sizes)[name], staging / name, report)
         report("moving the models into place")
         install(staging, repository, entries)
 
@@ -54,34 +67,44 @@ def _copy_hand_written(staging: Path) -> None:
         shutil.copytree(HAND_WRITTEN / name, staging / name, ignore=skipped)
 
 
-def _write_facts(checkpoint: Checkpoint, sizes: Sizes, staging: Path) -> None:
+def _write_facts(export: Export, staging: Path) -> None:
     tokenizer, description = (staging / fact for fact in FACTS)
     tokenizer.parent.mkdir(parents=True, exist_ok=True)
-    tokenizer.write_text(standalone_tokenizer(checkpoint.load_tokenizer()).to_str(), encoding="utf-8")
-    description.write_text(json.dumps(describe(checkpoint, sizes), indent=2) + "\n", encoding="utf-8")
+    tokenizer.write_text(standalone_tokenizer(export.checkpoint.load_tokenizer()).to_str(), encoding="utf-8")
+    description.write_text(json.dumps(describe(export.checkpoint, export.sizes), indent=2) + "\n", encoding="utf-8")
 
 
-def _write_engine(
-    checkpoint: Checkpoint,
-    sizes: Sizes,
-    model: Model,
-    folder: Path,
-    runtime: Runtime,
-    report: Callable[[str], None],
-) -> None:
+def _write_engine(export: Export, model: Model, folder: Path, report: Callable[[str], None]) -> None:
     version = folder / "1"
     version.mkdir(parents=True)
-    config = config_pbtxt(model, runtime) + config_parameter(describe(checkpoint, sizes))
-    (folder / "config.pbtxt").write_text(config, encoding="utf-8")
-    if runtime is Runtime.PYTHON:
-        shutil.copy(PYTHON_MODEL, version)
+    if export.runtime in SETTINGS:
+        (folder / "config.pbtxt").write_text(_config(export, model), encoding="utf-8")
     report(f"{model.name}: reading the weights")
-    module = _module(checkpoint, model)
+    module = _module(export.checkpoint, model)
+    below = {
+        "input_ids": export.checkpoint.text_encoder.vocab_size,
+        "timestep": export.checkpoint.schedule["num_train_timesteps"],
+    }
+    if export.runtime is Runtime.TORCH:
+        report(f"{model.name}: writing it in {export.precision.upper()} and comparing that with FP32")
+        write_torch_model(model, module, version, export.precision, below)
+        return
+    if export.runtime is Runtime.PYTHON:
+        shutil.copy(PYTHON_MODEL, version)
     report(f"{model.name}: exporting the graph")
-    graph = write_graph(model, module, version)
+    graph = write_graph(model, module, version, export.precision)
     report(f"{model.name}: comparing ONNX Runtime with PyTorch")
-    below = {"input_ids": checkpoint.text_encoder.vocab_size, "timestep": checkpoint.schedule["num_train_timesteps"]}
-    check_graph(model, graph, module, below)
+    check_graph(model, graph, module, below, export.precision)
+    if export.target:
+        del module  # a plan needs the memory
+        write_plan(model, graph, export.target, report)
+
+
+def _config(export: Export, model: Model) -> str:
+    parameters = {"checkpoint": for_clients(describe(export.checkpoint, export.sizes))}
+    if export.runtime is Runtime.TORCH:
+        parameters |= torch_parameters(model, export.precision, export.compilation)
+    return config_pbtxt(model, export.runtime, parameters)
 
 
 def _module(checkpoint: Checkpoint, model: Model) -> torch.nn.Module:

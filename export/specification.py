@@ -11,6 +11,8 @@ LATENT_CHANNELS = 4
 
 MAX_BATCH = {"text_encoder": 16, "unet": 32, "vae_decoder": 8}
 """Rows a call, so the UNet advances at most 16 guided samples at once."""
+USUAL_BATCH = {"text_encoder": 2, "unet": 2, "vae_decoder": 1}
+"""Rows a call while one guided picture is made alone."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Axis:
 
     name: str
     sizes: Range
+    usual: int  # that of a request that names none
 
 
 @dataclass(frozen=True)
@@ -76,10 +79,10 @@ def engines(sizes: Sizes) -> dict[str, Model]:
     """The interfaces of the three exported models, in the order a request meets them."""
     latent = (
         LATENT_CHANNELS,
-        _axis("latent_height", sizes.latent_range(sizes.height_range)),
-        _axis("latent_width", sizes.latent_range(sizes.width_range)),
+        _axis("latent_height", sizes.latent_range(sizes.height_range), sizes.height // sizes.vae_factor),
+        _axis("latent_width", sizes.latent_range(sizes.width_range), sizes.width // sizes.vae_factor),
     )
-    image = (_axis("height", sizes.height_range), _axis("width", sizes.width_range), 3)
+    image = (_axis("height", sizes.height_range, sizes.height), _axis("width", sizes.width_range, sizes.width), 3)
     context = Tensor("context", "FP32", (NUM_TOKENS, sizes.context_dim))
     models = (
         Model(
@@ -105,8 +108,8 @@ def engines(sizes: Sizes) -> dict[str, Model]:
     return {model.name: model for model in models}
 
 
-def _axis(name: str, sizes: Range) -> int | Axis:
-    return sizes.min if sizes.min == sizes.max else Axis(name, sizes)
+def _axis(name: str, sizes: Range, usual: int) -> int | Axis:
+    return sizes.min if sizes.min == sizes.max else Axis(name, sizes, usual)
 
 
 _REQUEST = (

@@ -17,17 +17,27 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Send every test of the server to the same worker, so that it starts once, whatever runs beside it."""
     for item in items:
         fixtures = getattr(item, "fixturenames", ())
-        if "server" in fixtures or "shipped_repository" in fixtures:
+        if {"server", "shipped_repository", "half_repository"} & {*fixtures}:
             item.add_marker(pytest.mark.xdist_group("server"))
 
 
 @pytest.fixture(scope="session")
 def shipped_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The shipped checkpoint, exported as a user would; to be read only."""
-    repository = tmp_path_factory.mktemp("shipped") / "model_repository"
-    subprocess.run(
-        [sys.executable, "-m", "export", str(SHIPPED), "--repository", str(repository)], cwd=ROOT, check=True
-    )
+    return export_shipped(tmp_path_factory.mktemp("shipped"))
+
+
+@pytest.fixture(scope="session")
+def half_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shipped checkpoint, exported in FP16; to be read only."""
+    return export_shipped(tmp_path_factory.mktemp("half"), "--precision", "fp16")
+
+
+def export_shipped(folder: Path, *options: str) -> Path:
+    """Export the shipped checkpoint to `folder`/model_repository."""
+    repository = folder / "model_repository"
+    command = [sys.executable, "-m", "export", str(SHIPPED), "--repository", str(repository), *options]
+    subprocess.run(command, cwd=ROOT, check=True)
     return repository
 
 

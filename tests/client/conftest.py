@@ -17,5 +17,5 @@ def unused_url() -> str:
 
 @pytest.fixture
 def run() -> Callable[[Coroutine[Any, Any, T]], T]:
-    """Run a coroutine in an event loop of its own, a minute at most."""
-    return lambda coroutine: asyncio.run(asyncio.wait_for(coroutine, 60))
+    """Run a coroutine in an event loop of its own, three minutes at most."""
+    return lambda coroutine: asyncio.run(asyncio.wait_for(coroutine, 180))

@@ -102,6 +102,11 @@ def test_value_and_what_is_allowed(message, value, allowed):
             WrongServer,
             f"{URL} is not available: Request for unknown model: 'diffusion' is not found",
         ),
+        (
+            "Request for unknown model: 'diffusion' has no available versions",  # it is being unloaded
+            ServerUnavailable,
+            f"{URL} is not available: Request for unknown model: 'diffusion' has no available versions",
+        ),
         ("something else", GenerationFailed, "something else"),
     ],
 )

@@ -1,14 +1,21 @@
 """Stable Diffusion 1.5's architecture at full size, from random weights to a repository."""
 
+import multiprocessing
 import resource
 import subprocess
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import onnx
 import pytest
 
+import export.repository
+from export.checkpoint import read_checkpoint
+from export.config import Precision, Runtime
+from export.plans import choose_target
+from export.sizes import choose_sizes
 from export.specification import DIFFUSION, TEXT_TO_IMAGE
 
 ROOT = Path(__file__).parents[2]
@@ -23,11 +30,50 @@ def run_module(*arguments: object) -> tuple[float, float]:
     return time.monotonic() - start, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
 
 
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("checkpoints") / "sd15"
+    run_module("export.random_checkpoint", folder, "--architecture", "sd15")
+    return folder
+
+
+def write_one_plan(checkpoint: Path, name: str, repository: Path) -> tuple[list[tuple[str, float]], float, float]:
+    """Export and build one model alone: (what was done and its seconds, peak bytes of the export, of the builder)."""
+    export.repository.ENGINES = (name,)
+    found = read_checkpoint(str(checkpoint))
+    begun = [("", time.monotonic())]
+
+    def report(text: str) -> None:
+        if not text.startswith(f"{begun[-1][0]}, "):
+            begun.append((text, time.monotonic()))
+
+    sizes, target = choose_sizes(found, None, None), choose_target(Runtime.TENSORRT_RTX, "86")
+    order = export.repository.Export(found, sizes, Runtime.TENSORRT_RTX, Precision.FP16, target=target)
+    export.repository.write_repository(order, repository, report)
+    ends = [start for _, start in begun[2:]] + [time.monotonic()]
+    took = [(text, end - start) for (text, start), end in zip(begun[1:], ends)]
+    usage = (resource.getrusage(who).ru_maxrss * 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return took, *usage
+
+
 @pytest.mark.slow
-def test_full_size_export(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("name", ["text_encoder", "vae_decoder", "unet"])
+def test_full_size_plan(name: str, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """From FP32 weights to FP16 graph and TensorRT-RTX plan for one kind of GPU, with no GPU."""
+    # In a process of its own, whose memory is what an export takes.
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        took, exporting, building = pool.submit(write_one_plan, checkpoint, name, tmp_path / "models").result()
+    size = (tmp_path / "models" / name / "1/model.plan").stat().st_size
+    with capsys.disabled():
+        print("", *(f"{text}: {seconds:.0f} s" for text, seconds in took), sep="\n")
+        print(f"{name}: plan of {size / 1e9:.2f} GB, memory at most {exporting / 1e9:.1f} + {building / 1e9:.1f} GB")
+    assert exporting + building < MAX_MEMORY
+
+
+@pytest.mark.slow
+def test_full_size_export(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Needs about 20 GB of disk, and states what else it took."""
-    checkpoint, repository = tmp_path / "sd15", tmp_path / "models"
-    run_module("export.random_checkpoint", checkpoint, "--architecture", "sd15")
+    repository = tmp_path / "models"
     seconds, memory = run_module("export", checkpoint, "--repository", repository)
     with capsys.disabled():
         print(f"\nfull-size export: {seconds:.0f} s, at most {memory / 1e9:.1f} GB of memory")

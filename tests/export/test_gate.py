@@ -8,8 +8,9 @@ import pytest
 from onnx import numpy_helper
 
 from export.checkpoint import Checkpoint
+from export.config import Precision
 from export.errors import GateError
-from export.gate import check_graph, check_output, psnr, random_inputs, relative_error
+from export.gate import LIMITS, check_graph, check_output, psnr, random_inputs, relative_error
 from export.modules import TextEncoder, VaeDecoder
 from export.specification import Range, Sizes, engines
 
@@ -45,13 +46,13 @@ def test_nan_and_infinity_do_not_pass(wrong: np.float32) -> None:
     measured = reference.copy()
     measured[1, 2] = wrong
     with pytest.raises(GateError):
-        check_output("unet: model_output", reference, measured)
+        check_output("unet: model_output", reference, measured, LIMITS[Precision.FP32])
 
 
 @pytest.mark.parametrize("measured", [np.zeros((2, 3), np.float16), np.zeros((2, 4), np.float32)])
 def test_another_dtype_or_shape_does_not_pass(measured: np.ndarray) -> None:
     with pytest.raises(GateError, match=r"float32 \(2, 3\) in PyTorch"):
-        check_output("unet: model_output", np.zeros((2, 3), np.float32), measured)
+        check_output("unet: model_output", np.zeros((2, 3), np.float32), measured, LIMITS[Precision.FP32])
 
 
 def test_metrics() -> None:

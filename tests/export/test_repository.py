@@ -14,7 +14,7 @@ from export import staging
 from export.checkpoint import Checkpoint, read_checkpoint
 from export.config import Runtime
 from export.errors import GateError
-from export.repository import write_repository
+from export.repository import Export, write_repository
 from export.sizes import choose_sizes
 
 ENGINE_FILES = ["1/model.onnx", "1/model.py", "config.pbtxt"]
@@ -52,7 +52,6 @@ def test_checkpoint_json(repository: Path, tiny: Checkpoint) -> None:
         "max_batch": {"text_encoder": 16, "unet": 32, "vae_decoder": 8},
         "guidance_scale": 7.5,
         "latent_rgb": tiny.latent_rgb,
-        "num_tokens": 77,
     }
 
 
@@ -85,7 +84,7 @@ class Stop(BaseException):
 def fast_engines(monkeypatch: pytest.MonkeyPatch) -> None:
     """Engines whose graph is a line of text, for tests of what surrounds them."""
 
-    def write_graph(model: object, module: object, folder: Path) -> Path:
+    def write_graph(model: object, module: object, folder: Path, precision: object) -> Path:
         (folder / "model.onnx").write_text("graph")
         return folder / "model.onnx"
 
@@ -94,7 +93,7 @@ def fast_engines(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def write(checkpoint: Checkpoint, repository: Path, runtime: Runtime = Runtime.PYTHON) -> None:
-    write_repository(checkpoint, choose_sizes(checkpoint, None, None), repository, runtime, report=lambda text: None)
+    write_repository(Export(checkpoint, choose_sizes(checkpoint, None, None), runtime), repository, lambda text: None)
 
 
 @pytest.mark.usefixtures("fast_engines")

@@ -7,9 +7,18 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
 from export.config import Runtime, config_pbtxt
-from export.specification import DIFFUSION, TEXT_TO_IMAGE, Axis, Model, Range, Sizes, Tensor, engines
+from export.specification import DIFFUSION, TEXT_TO_IMAGE, USUAL_BATCH, Axis, Model, Range, Sizes, Tensor, engines
 
 ROOT = Path(__file__).parents[2]
+
+# The backend, and the file where it is not the backend's own choice.
+BACKENDS = {
+    Runtime.PYTHON: ("python", ""),
+    Runtime.ONNXRUNTIME: ("onnxruntime", "model.onnx"),
+    Runtime.TORCH: ("python", ""),
+    Runtime.TENSORRT: ("tensorrt", "model.plan"),
+}
+INSTANCES = {Runtime.PYTHON: "KIND_CPU", Runtime.TORCH: "KIND_AUTO", Runtime.TENSORRT: "KIND_GPU"}
 
 STATIC = Sizes(512, 512, Range(512, 512), Range(512, 512), vae_factor=8, context_dim=768)
 DYNAMIC = Sizes(512, 512, Range(256, 768), Range(512, 512), vae_factor=8, context_dim=768)
@@ -42,30 +51,39 @@ def check_config(config: model_config_pb2.ModelConfig, model: Model) -> None:
 
 
 @pytest.mark.parametrize("sizes", [STATIC, DYNAMIC])
-@pytest.mark.parametrize("runtime", Runtime)
+@pytest.mark.parametrize("runtime", BACKENDS)
 @pytest.mark.parametrize("name", ["text_encoder", "unet", "vae_decoder"])
 def test_generated_config(sizes: Sizes, runtime: Runtime, name: str) -> None:
     model = engines(sizes)[name]
-    config = parse(config_pbtxt(model, runtime))
+    config = parse(config_pbtxt(model, runtime, {}))
     check_config(config, model)
-    assert config.backend == runtime
-    if runtime is Runtime.PYTHON:
+    assert (config.backend, config.default_model_filename) == BACKENDS[runtime]
+    if runtime in INSTANCES:
         (group,) = config.instance_group
-        assert (group.count, group.kind) == (1, model_config_pb2.ModelInstanceGroup.KIND_CPU)
-    else:
-        assert config.default_model_filename == "model.onnx"
+        assert (group.count, model_config_pb2.ModelInstanceGroup.Kind.Name(group.kind)) == (1, INSTANCES[runtime])
+
+
+@pytest.mark.parametrize("name", ["text_encoder", "unet", "vae_decoder"])
+def test_a_plan_runs_small_batches_as_cuda_graphs(name: str) -> None:
+    model = engines(STATIC)[name]
+    cuda = parse(config_pbtxt(model, Runtime.TENSORRT, {})).optimization.cuda
+    assert cuda.graphs
+    assert cuda.output_copy_stream
+    batches = [spec.batch_size for spec in cuda.graph_spec]
+    assert {1, USUAL_BATCH[name]} <= {*batches}
+    assert max(batches) <= model.max_batch
 
 
 def test_the_timestep_has_the_batch_axis_only() -> None:
-    config = parse(config_pbtxt(engines(STATIC)["unet"], Runtime.PYTHON))
+    config = parse(config_pbtxt(engines(STATIC)["unet"], Runtime.PYTHON, {}))
     reshaped = {tensor.name: list(tensor.reshape.shape) for tensor in config.input if tensor.HasField("reshape")}
     assert reshaped == {"timestep": []}
 
 
 def test_ranges_become_axes() -> None:
     model = engines(DYNAMIC)
-    assert model["unet"].inputs[0].shape == (4, Axis("latent_height", Range(32, 96)), 64)
-    assert model["vae_decoder"].outputs[0].shape == (Axis("height", Range(256, 768)), 512, 3)
+    assert model["unet"].inputs[0].shape == (4, Axis("latent_height", Range(32, 96), 64), 64)
+    assert model["vae_decoder"].outputs[0].shape == (Axis("height", Range(256, 768), 512), 512, 3)
 
 
 @pytest.mark.parametrize("model", [DIFFUSION, TEXT_TO_IMAGE], ids=lambda model: model.name)

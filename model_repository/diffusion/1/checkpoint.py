@@ -27,7 +27,6 @@ class Checkpoint:
     max_batch: dict[str, int]  # rows a call of each engine takes
     guidance_scale: float  # of a request that names none
     latent_rgb: dict[str, Any]  # the linear map of `preview`
-    num_tokens: int
 
     @classmethod
     def from_file(cls, path: Path) -> "Checkpoint":

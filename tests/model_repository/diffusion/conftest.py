@@ -24,7 +24,6 @@ def checkpoint() -> Checkpoint:
         max_batch={"text_encoder": 16, "unet": 32, "vae_decoder": 8},
         guidance_scale=3.0,
         latent_rgb={"weight": [[0.5, 0, 0], [0, 0.5, 0], [0, 0, 0.5], [0, 0, 0]], "bias": [0.5, 0.5, 0.5]},
-        num_tokens=77,
     )
 
 

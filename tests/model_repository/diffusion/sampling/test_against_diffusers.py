@@ -189,15 +189,16 @@ def test_ddim_from_zero_terminal_snr_equals_diffusers(num_inference_steps, stabl
 
 
 @pytest.mark.parametrize("num_inference_steps", [10, 20])
-def test_ddim_with_eta_one_from_zero_terminal_snr_where_diffusers_gives_nan(
+def test_ddim_with_eta_one_from_zero_terminal_snr_equals_diffusers_ddpm(
     num_inference_steps, stable_diffusion, perfect_model, run_ours
 ):
-    """DDIMScheduler takes the root of a rounding error below zero; DDPMScheduler is the same sampler, and right."""
+    """DDIMScheduler takes the root of a rounding error, which is NaN on machines where that falls below zero.
+
+    DDPMScheduler is the same sampler, and right.
+    """
     schedule = stable_diffusion("v_prediction", zero_snr=True)
     right = run_diffusers(DDPMScheduler(**ZERO_SNR), perfect_model(schedule), num_inference_steps)
-    wrong = run_diffusers(DDIMScheduler(**ZERO_SNR), perfect_model(schedule), num_inference_steps, eta=1.0)
     assert_close(run_ours(schedule, "ddim", num_inference_steps, "trailing", eta=1.0), right, 1e-4)
-    assert np.isnan(wrong).any()
 
 
 @pytest.mark.parametrize("algorithm_type", ["dpmsolver++", "sde-dpmsolver++"])

@@ -1,0 +1,1 @@
+"""Load tests with NVIDIA's perf_analyzer: `triton-diffusion bench`."""

@@ -1,0 +1,77 @@
+"""One run of perf_analyzer against `text_to_image`, with what the server counted meanwhile.
+
+Every load is a run of its own: with `--request-count`, perf_analyzer takes one load at a time. The warm-up is the
+caller's: perf_analyzer 2.51 hangs after its own at a request rate.
+"""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from .._metrics import server_metrics
+from .parse import read_model_time, read_profile
+from .perf_analyzer import PerfAnalyzer
+from .results import Level, Load, Percentiles
+from .workload import Workload, input_data
+
+MODEL = "text_to_image"
+COMPOSING_MODELS = ("text_encoder", "unet", "vae_decoder")
+TIMEOUT = 3600.0  # seconds a run; on a slow machine a picture can take a minute
+
+
+@dataclass(frozen=True)
+class Target:
+    """A running server that has nothing else to do; both addresses as host:port."""
+
+    name: str  # BATCHING or BASELINE
+    grpc_url: str
+    metrics_url: str
+
+
+def measure(analyzer: PerfAnalyzer, target: Target, workload: Workload, load: Load, value: float) -> Level:
+    """Send every request of `workload` once, `value` at a time or `value` a second. Raises BenchError."""
+    requests = len(workload.requests)
+    before = server_metrics(target.metrics_url)
+    with tempfile.TemporaryDirectory(prefix="triton-diffusion-") as scratch:
+        folder = Path(scratch)
+        (folder / "requests.json").write_text(input_data(workload), encoding="utf-8")
+        analyzer.run(_arguments(target, requests, load, value), folder, TIMEOUT)
+        profile = read_profile(folder / "profile.json")
+        models = {MODEL: read_model_time(folder / "report.csv")}
+        for model in COMPOSING_MODELS:
+            (csv,) = folder.glob(f"{model}_v*.report.csv")
+            models[model] = read_model_time(csv)
+    after = server_metrics(target.metrics_url)
+    return Level(
+        server=target.name,
+        workload=workload.name,
+        load=load,
+        value=value,
+        requests=profile.requests,
+        images_per_second=profile.images_per_second,
+        sent_per_second=profile.sent_per_second,
+        latency=Percentiles.of(profile.latencies),
+        samples_per_step=(after.unet_samples - before.unet_samples) / (after.unet_steps - before.unet_steps),
+        room=1000 * (after.queue_wait_seconds - before.queue_wait_seconds) / requests,
+        models=models,
+    )
+
+
+def _arguments(target: Target, requests: int, load: Load, value: float) -> list[str]:
+    if load == "concurrency":
+        how = [f"--concurrency-range={value:g}"]
+    else:
+        how = [f"--request-rate-range={value:g}", "--request-distribution=poisson"]
+    return [
+        f"-m{MODEL}",
+        f"-u{target.grpc_url}",
+        "-igrpc",
+        "--async",
+        "--input-data=requests.json",
+        f"--request-count={requests}",
+        *how,
+        f"--bls-composing-models={','.join(COMPOSING_MODELS)}",
+        "-freport.csv",
+        "--verbose-csv",
+        "--profile-export-file=profile.json",
+    ]

@@ -1,0 +1,99 @@
+"""The load test of this machine: python -m tests.benchmarks.load [--output FOLDER]
+
+What `triton-diffusion bench` does, on servers of its own: the repository as it is, the same with one active sample,
+which is step-level batching switched off, and, without a server, the same loop and graphs in this process. Both servers
+run all the time, so that they meet the same minutes of the machine; one that has nothing to do takes no processor time.
+"""
+
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from triton_diffusion.bench.perf_analyzer import find_perf_analyzer
+from triton_diffusion.bench.plan import Plan, carry_out
+from triton_diffusion.bench.report import show, write
+from triton_diffusion.bench.results import BASELINE, BATCHING
+from triton_diffusion.bench.streaming import at_once
+from triton_diffusion.bench.sweep import Target
+from triton_diffusion.bench.workload import Workload
+
+from export.in_process import InProcess
+from tests.launching import launch, wait_until_ready
+
+CACHE = Path("build/perf_analyzer")
+
+
+def one_active_sample(repository: Path, folder: Path) -> Path:
+    """`repository` with max_active_samples 1, written to `folder`; what is the same is linked."""
+    for model in repository.iterdir():
+        if model.name != "diffusion":
+            (folder / model.name).symlink_to(model.resolve())
+    shutil.copytree(repository / "diffusion", folder / "diffusion")
+    config = folder / "diffusion/config.pbtxt"
+    pattern = r'(key: "max_active_samples" value { string_value: )"\d+"'
+    text, replaced = re.subn(pattern, r'\1"1"', config.read_text())
+    assert replaced == 1, f"{config} names max_active_samples {replaced} times"
+    config.write_text(text)
+    return folder
+
+
+@contextmanager
+def served(repository: Path, name: str) -> Iterator[Target]:
+    launcher: subprocess.Popen[str] = launch(repository)
+    try:
+        server = wait_until_ready(launcher)
+        yield Target(name, server.grpc_url, server.metrics_url)
+    finally:
+        launcher.terminate()
+        launcher.wait()
+
+
+def in_process(repository: Path, workload: Workload, concurrency: int) -> float:
+    """Images a second of the loop and the graphs without Triton, warm."""
+    with InProcess(repository) as generator:
+        at_once(lambda request: generator.generate(**request).result(), workload.requests[:concurrency], concurrency)
+        start = time.perf_counter()
+        at_once(lambda request: generator.generate(**request).result(), workload.requests, concurrency)
+        return len(workload.requests) / (time.perf_counter() - start)
+
+
+def main(
+    repository: Path = Path("model_repository"),
+    requests: Annotated[int, typer.Option(help="Requests a run.")] = 64,
+    output: Annotated[Path, typer.Option(help="Folder for the report.")] = Path("build/bench"),
+) -> None:
+    """Load-test servers of this machine with perf_analyzer and write a report."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill ends the servers too, like Ctrl-C
+    start = time.perf_counter()
+    analyzer = find_perf_analyzer(CACHE)
+    console = Console()
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        served(repository, BATCHING) as target,
+        served(one_active_sample(repository, Path(scratch)), BASELINE) as baseline,
+    ):
+        plan = Plan(
+            target,
+            baseline,
+            in_process=lambda workload, concurrency: in_process(repository, workload, concurrency),
+            requests=requests,
+        )
+        results = carry_out(plan, analyzer, lambda text: console.print(text, style="dim"))
+    results.about |= {"onnxruntime": version("onnxruntime"), "seconds": round(time.perf_counter() - start)}
+    write(results, output)
+    show(results, console)
+    console.print(f"{output / 'report.html'}, {results.about['seconds']} s")
+
+
+if __name__ == "__main__":
+    typer.run(main)

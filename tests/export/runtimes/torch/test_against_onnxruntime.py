@@ -1,0 +1,144 @@
+"""The torch runtime on the shipped checkpoint against ONNX Runtime's FP32 graphs: engine by engine, and served."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from subprocess import PIPE
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from triton_diffusion import Client
+
+from export.checkpoint import read_checkpoint
+from export.gate import psnr, random_inputs, relative_error
+from export.modules import load_module
+from export.runtimes.torch.engine import Engine
+from export.sizes import choose_sizes
+from export.specification import Model, engines
+from tests.conftest import SHIPPED, export_shipped
+from tests.launching import launch, wait_until_ready
+
+PROMPT = "a large red circle on the left of a blue background"
+MODELS = ("text_encoder", "unet", "vae_decoder")
+BELOW = {"input_ids": 612, "timestep": 1000}
+MAX_ERROR = {"fp32": 1e-5, "bf16": 2e-2}
+MIN_PSNR = {"fp32": 60, "bf16": 45}
+
+pytestmark = pytest.mark.xdist_group("server")
+
+
+@pytest.fixture(scope="module")
+def repositories(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The shipped checkpoint for the torch runtime, by precision, uncompiled; to be read only."""
+    return {
+        precision: export_shipped(
+            tmp_path_factory.mktemp(precision), "--runtime=torch", f"--precision={precision}", "--no-compile"
+        )
+        for precision in MAX_ERROR
+    }
+
+
+@pytest.fixture
+def start(request: pytest.FixtureRequest) -> Callable:
+    """Start a launcher that is gone when the test ends, however it ends."""
+
+    def run(*arguments, **keywords):
+        launcher = launch(*arguments, **keywords)
+        request.addfinalizer(lambda: launcher.wait(timeout=90))
+        request.addfinalizer(launcher.terminate)
+        return launcher
+
+    return run
+
+
+def model_named(name: str) -> Model:
+    return engines(choose_sizes(read_checkpoint(str(SHIPPED)), None, None))[name]
+
+
+def feeds(model: Model) -> Iterator[tuple[list[np.ndarray], dict[str, np.ndarray]]]:
+    for feed in random_inputs(model, BELOW):
+        yield [feed[tensor.name] for tensor in model.inputs], feed
+
+
+def check_close(reference: np.ndarray, measured: np.ndarray, precision: str) -> None:
+    assert (measured.shape, measured.dtype) == (reference.shape, reference.dtype)
+    if measured.dtype == np.uint8:
+        assert psnr(reference, measured) >= MIN_PSNR[precision]
+    else:
+        assert relative_error(reference, measured) <= MAX_ERROR[precision]
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("precision", MAX_ERROR)
+def test_eager(shipped_repository: Path, repositories: dict[str, Path], name: str, precision: str) -> None:
+    graph = onnxruntime.InferenceSession(shipped_repository / name / "1/model.onnx")
+    weights = repositories[precision] / name / "1/weights"
+    engine = Engine(load_module(name, weights, precision), torch.device("cpu"))
+    for inputs, feed in feeds(model_named(name)):
+        check_close(graph.run(None, feed)[0], engine(*inputs).numpy(), precision)
+
+
+def test_a_served_picture(server, repositories: dict[str, Path], start: Callable) -> None:
+    served = wait_until_ready(start(repositories["fp32"]))
+    with Client(server.grpc_url) as onnx, Client(served.grpc_url) as client:
+        references = onnx.text_to_image(PROMPT, seed=7, num_images=3)
+        pictures = client.text_to_image(PROMPT, seed=7, num_images=3)
+        (alone,) = client.text_to_image(PROMPT, seed=9)
+    for reference, picture in zip(references, pictures):
+        assert psnr(np.asarray(reference), np.asarray(picture)) >= 40
+    # PyTorch's kernels differ by batch, so a picture among others is not the same bit for bit.
+    assert psnr(np.asarray(pictures[2]), np.asarray(alone)) >= 50
+
+
+def test_a_server_without_pytorch_says_so_in_one_line(
+    repositories: dict[str, Path], start: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "torch.py").write_text("raise ModuleNotFoundError(\"No module named 'torch'\")\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    launcher = start(repositories["fp32"], stderr=PIPE)
+    _, message = launcher.communicate(timeout=60)
+    assert launcher.returncode == 1
+    assert message.count("\n") == 1
+    assert "No module named 'torch'" in message
+    assert "pip install -r requirements/torch.txt" in message
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MODELS)
+def test_compiled(
+    shipped_repository: Path, repositories: dict[str, Path], name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """About two minutes."""
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    graph = onnxruntime.InferenceSession(shipped_repository / name / "1/model.onnx")
+    engine = Engine(load_module(name, repositories["fp32"] / name / "1/weights", "fp32"), torch.device("cpu"))
+    model = model_named(name)
+    (inputs, _) = next(feeds(model))
+    engine.compile([torch.from_numpy(array[0]) if array.ndim > 1 else torch.zeros(()) for array in inputs], [1, 2])
+    for inputs, feed in feeds(model):
+        check_close(graph.run(None, feed)[0], engine(*inputs).numpy(), "fp32")
+
+
+@pytest.mark.slow
+def test_a_compiled_server_starts_again_from_its_cache(server, start: Callable, tmp_path: Path) -> None:
+    """Minutes for the first start."""
+    repository = export_shipped(tmp_path, "--runtime=torch", "--batches=1,2")
+    seconds, pictures = [], []
+    for _ in range(2):
+        started = time.monotonic()
+        launcher = start(repository, "--ready-timeout=900")
+        served = wait_until_ready(launcher)
+        seconds.append(time.monotonic() - started)
+        with Client(served.grpc_url) as client:
+            pictures.append(np.asarray(client.text_to_image(PROMPT, seed=7)[0]))
+        launcher.terminate()
+        launcher.wait(timeout=90)
+    with Client(server.grpc_url) as client:
+        (reference,) = client.text_to_image(PROMPT, seed=7)
+    print(f"\nstart: {seconds[0]:.0f} s, again: {seconds[1]:.0f} s")
+    assert (repository / "unet/1/compiled").is_dir()
+    assert seconds[1] < seconds[0] / 2
+    np.testing.assert_array_equal(pictures[0], pictures[1])
+    assert psnr(np.asarray(reference), pictures[0]) >= 40
