@@ -5,16 +5,17 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, TimeoutError, sync_playwright
 
 from tests.launching import Server
 
 COMMAND = Path(sys.executable).with_name("triton-diffusion")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 TIMEOUT = 30_000  # milliseconds; the machine may be busy
+PATIENCE = 2_000  # milliseconds that a press of the button may go unseen
 
 
 @contextmanager
@@ -61,6 +62,16 @@ def fill(page: Page, **fields: str) -> None:
 
 def generate(page: Page, state: str = "done") -> None:
     """Press the button and wait for the end."""
-    page.evaluate("document.querySelector('.stage').dataset.state = 'asked'")
-    page.locator("#generate").click()
+    press(page)
     page.locator(f".stage[data-state={state}]").wait_for()
+
+
+def press(page: Page) -> None:
+    """Press the button until it works: Gradio ignores it for a moment after the last picture."""
+    page.evaluate("document.querySelector('.stage').dataset.state = 'asked'")
+    for _ in range(TIMEOUT // PATIENCE):
+        page.locator("#generate").click()
+        with suppress(TimeoutError):
+            page.locator(".stage:not([data-state=asked])").wait_for(timeout=PATIENCE)
+            return
+    raise AssertionError("the button does nothing")

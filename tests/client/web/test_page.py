@@ -16,7 +16,7 @@ from playwright.sync_api import Page, expect
 from triton_diffusion import Client, InvalidRequest, read_settings
 from triton_diffusion._metrics import ServerMetrics, server_metrics
 
-from tests.browsing import fill, generate, served_page, visit
+from tests.browsing import fill, generate, press, served_page, visit
 from tests.launching import Server
 
 # Keeps every picture that the stage shows, as [class, address].
@@ -59,7 +59,7 @@ def test_previews_change_until_the_picture_is_what_the_sdk_gets(page, server, tm
 def test_cancelling_stops_the_work_within_a_step(page, server):
     before = metrics(server)
     fill(page, steps="150")
-    page.locator("#generate").click()
+    press(page)
     page.locator("#stage img.preview").wait_for()
     page.locator("#cancel").click()
     page.locator(".stage[data-state=cancelled]").wait_for()
@@ -75,7 +75,7 @@ def test_closing_the_page_stops_the_work(browser, page_url, server):
     visitor = browser.new_page()
     visit(visitor, page_url)
     fill(visitor, steps="150")
-    visitor.locator("#generate").click()
+    press(visitor)
     visitor.locator("#stage img.preview").wait_for()
     visitor.close()
     until(lambda: metrics(server).requests_cancelled == before.requests_cancelled + 1)
@@ -133,7 +133,7 @@ def test_visitors_beyond_the_limits_are_refused(browser, server):
             visit(visitor, url)
             fill(visitor, steps="150")
         for visitor, state in zip(visitors, ("running", "waiting", "failed")):
-            visitor.locator("#generate").click()
+            press(visitor)
             visitor.locator(f".stage[data-state={state}]").wait_for()
         assert visitors[2].locator(".caption").inner_text() == "2 requests are here already: try again in a moment"
         visitors[0].locator("#cancel").click()
