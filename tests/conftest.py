@@ -17,7 +17,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Send every test of the server to the same worker, so that it starts once, whatever runs beside it."""
     for item in items:
         fixtures = getattr(item, "fixturenames", ())
-        if {"server", "shipped_repository", "half_repository"} & {*fixtures}:
+        shared = {"server", "shipped_repository", "half_repository"} & {*fixtures}
+        if shared and not item.get_closest_marker("xdist_group"):
             item.add_marker(pytest.mark.xdist_group("server"))
 
 

@@ -113,9 +113,9 @@ def test_the_settings_of_a_picture_make_it_again(client):
     assert same([image], client.text_to_image(**arguments_of(image.info)))
 
 
-@pytest.mark.parametrize("name", ["client", "http_client"])
-def test_each_picture_carries_its_own_seed(name, request):
-    client = request.getfixturevalue(name)
+@pytest.mark.parametrize("protocol", ["grpc", "http"])
+def test_each_picture_carries_its_own_seed(protocol, client, http_client):
+    client = {"grpc": client, "http": http_client}[protocol]
     images = client.text_to_image(PROMPT, num_images=3, num_inference_steps=2, seed=7)
     assert [image.info["seed"] for image in images] == [7, 8, 9]
     assert not same(images[:1], images[1:2])
