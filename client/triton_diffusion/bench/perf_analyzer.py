@@ -47,6 +47,7 @@ def find_perf_analyzer(cache: Path) -> PerfAnalyzer:
 
     Raises BenchError where there is none that starts.
     """
+    cache = cache.absolute()  # it runs in other folders
     installed = shutil.which("perf_analyzer")
     binary = Path(installed) if installed else _kept(cache / "perf_analyzer", _fetch_binary)
     version = _version(binary, {})

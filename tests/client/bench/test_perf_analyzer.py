@@ -1,6 +1,7 @@
 """Finding the real perf_analyzer, and what is said where there is none or it gives up."""
 
 import os
+from pathlib import Path
 
 import pytest
 from triton_diffusion.bench.errors import BenchError
@@ -19,6 +20,13 @@ def nothing_installed(monkeypatch, tmp_path):
 
 def test_it_starts_and_says_its_version(analyzer):
     assert analyzer.version == "2.51.0" or "perf_analyzer" in os.listdir(analyzer.binary.parent)
+
+
+def test_a_relative_folder_will_do(analyzer, monkeypatch, unused_url, tmp_path):
+    monkeypatch.chdir(analyzer.binary.parent.parent)
+    found = find_perf_analyzer(Path(analyzer.binary.parent.name))
+    with pytest.raises(BenchError, match="perf_analyzer: "):
+        found.run(["-m", "text_to_image", "-u", unused_url, "-i", "grpc"], tmp_path, timeout=60)
 
 
 def test_nowhere_to_be_found(nothing_installed):
