@@ -45,7 +45,7 @@ def models() -> dict[str, Model]:
 @pytest.fixture
 def graph(half_repository: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     """A copy of the FP16 graph of the model that the test names."""
-    return shutil.copy(half_repository / request.param / "1/model.onnx", tmp_path)
+    return Path(shutil.copy(half_repository / request.param / "1/model.onnx", tmp_path))
 
 
 def small_graph(folder: Path, op: str = "Relu", domain: str = "") -> Path:
@@ -125,7 +125,7 @@ def test_a_range_of_sizes_becomes_a_range_of_shapes() -> None:
 def test_a_graph_for_a_range_of_sizes_can_be_built(
     repository: Path, sizes: Sizes, tmp_path: Path, target: Target
 ) -> None:
-    graph = shutil.copy(repository / "vae_decoder/1/model.onnx", tmp_path)
+    graph = Path(shutil.copy(repository / "vae_decoder/1/model.onnx", tmp_path))
     write_plan(engines(sizes)["vae_decoder"], graph, target, lambda text: None)
     assert (tmp_path / "model.plan").exists()
 
