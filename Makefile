@@ -1,4 +1,5 @@
-# Everything is installed into build/venv; nothing else on the machine is touched, but for libpython where it is missing.
+# Everything is installed into build/venv; nothing else on the machine is touched, but for libpython where it is missing,
+# and for the tests Chromium.
 PYTHON ?= python3.11
 VENV := build/venv
 RUN := $(VENV)/bin/python
@@ -8,7 +9,7 @@ PACKAGES := export docker client/triton_diffusion model_repository/diffusion/1
 export TOKENIZERS_PARALLELISM := false
 
 .DEFAULT_GOAL := help
-.PHONY: help demo export serve test test-slow benchmark bench lint format clean
+.PHONY: help demo export serve page test test-slow latency bench ladder lint format clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,17 +23,24 @@ export: $(VENV)/installed ## Export CHECKPOINT into model_repository/ (default: 
 serve: model_repository/unet ## Start the server on ports 8000 (HTTP), 8001 (gRPC) and 8002 (metrics)
 	$(RUN) docker/launcher.py
 
+page: $(VENV)/installed ## Serve a page for that server, on port 7860 of this machine
+	$(VENV)/bin/triton-diffusion serve-web
+
 test: lint ## Lint, check types and run the tests
+	$(PYTHON) docker/prerequisites.py --browser
 	$(RUN) -m pytest -n 2 --dist loadgroup
 
 test-slow: $(VENV)/installed ## Run the tests that take minutes or gigabytes
 	$(RUN) -m pytest -m slow -s
 
-benchmark: model_repository/unet ## Measure where the milliseconds of one served picture go
+latency: model_repository/unet ## Measure where the milliseconds of one served picture go
 	$(RUN) -m tests.benchmarks.one_picture
 
 bench: model_repository/unet ## Load-test the server with perf_analyzer, write build/bench/report.html (minutes)
 	$(RUN) -m tests.benchmarks.load --output build/bench
+
+ladder: $(VENV)/installed ## Measure CHECKPOINT from DDPM-1000 to TensorRT, quality too (hours), into docs/ladder.*
+	$(RUN) -m export benchmark $(CHECKPOINT) --output docs/ladder.json
 
 lint: $(VENV)/installed ## Check style and types
 	$(VENV)/bin/ruff check .

@@ -28,6 +28,10 @@ from plans import check_plans
 MODELS = ("diffusion", "text_to_image", "text_encoder", "unet", "vae_decoder")
 MIN_SHARED_MEMORY = 128 * 2**20
 """Bytes of /dev/shm: tensors travel through it, and the 64 MB that containers get by default run out under load."""
+EXIT_TIMEOUT = 30
+"""Seconds that Triton takes at most to end by itself: the sixteen processes of text_to_image need ten."""
+KILL_TIMEOUT = 45
+"""Seconds after which it is ended by force."""
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -39,6 +43,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--metrics-port", type=int, default=8002)
     parser.add_argument("--ready-timeout", type=float, default=600, help="seconds to wait for the models to load")
     parser.add_argument("--drain-timeout", type=float, default=60, help="seconds that running requests get to finish")
+    parser.add_argument(
+        "--connection-age", type=float, default=0, help="seconds until gRPC clients must reconnect; 0: never"
+    )
     parser.add_argument("--verbose", action="store_true", help="show all that Triton says while it loads")
     return parser.parse_args()
 
@@ -100,7 +107,9 @@ class Server:
             f"--http-port={arguments.http_port}",
             f"--grpc-port={arguments.grpc_port}",
             f"--metrics-port={arguments.metrics_port}",
-            "--exit-timeout-secs=30",  # ending the sixteen processes of text_to_image takes ten
+            f"--exit-timeout-secs={EXIT_TIMEOUT}",
+            # Calls that run are not cut off: Triton sets them no limit.
+            *([f"--grpc-max-connection-age={arguments.connection_age * 1000:.0f}"] if arguments.connection_age else []),
             *([] if arguments.verbose else ["--log-info=false"]),
         ]
         self._process = subprocess.Popen(
@@ -170,7 +179,7 @@ class Server:
         """End Triton and the processes of its models, by force if they do not."""
         self._process.terminate()
         try:
-            self._process.wait(timeout=45)
+            self._process.wait(timeout=KILL_TIMEOUT)
         except subprocess.TimeoutExpired:
             self._process.kill()
         # Where Triton crashed, the processes of its Python models are still there.

@@ -1,27 +1,33 @@
 """Installs the Debian packages that a bare Python lacks: venv, and the shared library that Triton's stub is linked to.
 
-Does nothing where both are there, as with most Pythons that were not installed by apt.
+Does nothing where both are there, as with most Pythons that were not installed by apt. With --browser also Chromium,
+for the tests of the page.
 """
 
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 
 from installation import PYTHON, LaunchError, libpython_folder
 
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")  # any of which the tests take
 
-def missing_packages() -> list[str]:
+
+def missing_packages(browser: bool) -> list[str]:
     missing = [] if importlib.util.find_spec("ensurepip") else [f"python{PYTHON}-venv"]
     try:
         libpython_folder()
     except LaunchError:
         missing.append(f"libpython{PYTHON}")
+    if browser and not any(map(shutil.which, BROWSERS)):
+        missing.append("chromium")
     return missing
 
 
 def main() -> None:
-    packages = missing_packages()
+    packages = missing_packages(browser="--browser" in sys.argv[1:])
     if not packages:
         return
     print(f"installing {' '.join(packages)} with apt-get", file=sys.stderr)

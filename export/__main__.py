@@ -1,23 +1,25 @@
-"""The command line: `python -m export CHECKPOINT` writes a Triton model repository."""
+"""The command line: `python -m export CHECKPOINT` writes a Triton model repository.
+
+`python -m export benchmark CHECKPOINT` measures the checkpoint instead: see `export/benchmark`.
+"""
 
 import errno
 import signal
+import sys
 import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from diffusers.utils import logging as diffusers_logging
-from huggingface_hub.utils import logging as hub_logging
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from transformers.utils import logging as transformers_logging
 
 from export.checkpoint import read_checkpoint
 from export.config import USUAL_PRECISION, Precision, Runtime
 from export.errors import ExportError
 from export.plans import choose_target
-from export.repository import write_repository
+from export.quiet import quiet_libraries
+from export.repository import Export, write_repository
 from export.sizes import choose_sizes
 from export.torch_runtime import check_precision, choose_compilation
 
@@ -26,7 +28,7 @@ NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
-@app.command()
+@app.command(epilog="To measure a checkpoint instead: python -m export benchmark CHECKPOINT")
 def export(
     checkpoint: Annotated[
         str, typer.Argument(metavar="CHECKPOINT", help="A folder in diffusers' layout, or a Hugging Face hub name.")
@@ -59,9 +61,7 @@ def export(
     """Export a Stable Diffusion 1.x or 2.x checkpoint as a Triton model repository."""
     # A polite kill then tidies up like Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    transformers_logging.disable_progress_bar()
-    for library in (transformers_logging, diffusers_logging, hub_logging):
-        library.set_verbosity_error()
+    quiet_libraries()
     console = Console(stderr=True)
     columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
     precision = precision or USUAL_PRECISION.get(runtime, Precision.FP32)
@@ -74,16 +74,8 @@ def export(
             check_precision(runtime, precision)
             sizes = choose_sizes(found, height, width)
             compilation = choose_compilation(runtime, sizes, compile, batches)
-            write_repository(
-                found,
-                sizes,
-                repository,
-                runtime,
-                precision,
-                lambda text: progress.update(task, description=text),
-                compilation,
-                target,
-            )
+            order = Export(found, sizes, runtime, precision, compilation, target)
+            write_repository(order, repository, lambda text: progress.update(task, description=text))
     except ExportError as error:
         _fail(str(error), 2)
     except OSError as error:
@@ -112,4 +104,10 @@ def _fail(message: str, code: int) -> None:
 
 
 if __name__ == "__main__":
-    app()
+    if sys.argv[1:2] == ["benchmark"]:
+        # Imported here because it brings diffusers' pipelines with it, which take seconds that an export need not wait.
+        from export.benchmark.command import app as benchmark
+
+        benchmark(sys.argv[2:], prog_name="python -m export benchmark")
+    else:
+        app()

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -28,21 +29,23 @@ FACTS = ("diffusion/1/tokenizer.json", "diffusion/1/checkpoint.json")
 PYTHON_MODEL = Path(__file__).parent / "runtimes" / "python" / "model.py"
 
 
-def write_repository(
-    checkpoint: Checkpoint,
-    sizes: Sizes,
-    repository: Path,
-    runtime: Runtime,
-    precision: Precision,
-    report: Callable[[str], None],
-    compilation: Compilation | None = None,
-    target: Target | None = None,
-) -> None:
-    """Export `checkpoint` into `repository`; it changes only once every model has passed its gate.
+@dataclass(frozen=True)
+class Export:
+    """What is to be written."""
+
+    checkpoint: Checkpoint
+    sizes: Sizes
+    runtime: Runtime = Runtime.PYTHON
+    precision: Precision = Precision.FP32
+    compilation: Compilation | None = None  # for the torch runtime; None compiles nothing
+    target: Target | None = None  # for the TensorRT runtimes
+
+
+def write_repository(export: Export, repository: Path, report: Callable[[str], None]) -> None:
+    """Write `export` into `repository`, which changes only once every model has passed its gate.
 
     In the project's own repository the hand-written models stay where they are; any other gets copies of them.
-    `report` is told in a few words what is being done. `compilation` is for the torch runtime; None compiles nothing.
-    `target` is for the TensorRT runtimes.
+    `report` is told in a few words what is being done.
     """
     with staging_folder(repository) as folder:
         staging = Path(folder)
@@ -51,12 +54,9 @@ def write_repository(
         else:
             entries = (*ENGINES, *HAND_WRITTEN_MODELS)
             _copy_hand_written(staging)
-        _write_facts(checkpoint, sizes, staging)
+        _write_facts(export, staging)
         for name in ENGINES:
-            model = engines(sizes)[name]
-            _write_engine(checkpoint, sizes, model, staging / name, runtime, precision, report, compilation)
-            if target:
-                write_plan(model, staging / name / "1/model.onnx", target, report)
+            _write_engine(export, engines(export.sizes)[name], staging / name, report)
         report("moving the models into place")
         install(staging, repository, entries)
 
@@ -67,43 +67,44 @@ def _copy_hand_written(staging: Path) -> None:
         shutil.copytree(HAND_WRITTEN / name, staging / name, ignore=skipped)
 
 
-def _write_facts(checkpoint: Checkpoint, sizes: Sizes, staging: Path) -> None:
+def _write_facts(export: Export, staging: Path) -> None:
     tokenizer, description = (staging / fact for fact in FACTS)
     tokenizer.parent.mkdir(parents=True, exist_ok=True)
-    tokenizer.write_text(standalone_tokenizer(checkpoint.load_tokenizer()).to_str(), encoding="utf-8")
-    description.write_text(json.dumps(describe(checkpoint, sizes), indent=2) + "\n", encoding="utf-8")
+    tokenizer.write_text(standalone_tokenizer(export.checkpoint.load_tokenizer()).to_str(), encoding="utf-8")
+    description.write_text(json.dumps(describe(export.checkpoint, export.sizes), indent=2) + "\n", encoding="utf-8")
 
 
-def _write_engine(
-    checkpoint: Checkpoint,
-    sizes: Sizes,
-    model: Model,
-    folder: Path,
-    runtime: Runtime,
-    precision: Precision,
-    report: Callable[[str], None],
-    compilation: Compilation | None,
-) -> None:
+def _write_engine(export: Export, model: Model, folder: Path, report: Callable[[str], None]) -> None:
     version = folder / "1"
     version.mkdir(parents=True)
-    parameters = {"checkpoint": for_clients(describe(checkpoint, sizes))}
-    if runtime is Runtime.TORCH:
-        parameters |= torch_parameters(model, precision, compilation)
-    if runtime in SETTINGS:
-        (folder / "config.pbtxt").write_text(config_pbtxt(model, runtime, parameters), encoding="utf-8")
-    if runtime is Runtime.PYTHON:
-        shutil.copy(PYTHON_MODEL, version)
+    if export.runtime in SETTINGS:
+        (folder / "config.pbtxt").write_text(_config(export, model), encoding="utf-8")
     report(f"{model.name}: reading the weights")
-    module = _module(checkpoint, model)
-    below = {"input_ids": checkpoint.text_encoder.vocab_size, "timestep": checkpoint.schedule["num_train_timesteps"]}
-    if runtime is Runtime.TORCH:
-        report(f"{model.name}: writing it in {precision.upper()} and comparing that with FP32")
-        write_torch_model(model, module, version, precision, below)
+    module = _module(export.checkpoint, model)
+    below = {
+        "input_ids": export.checkpoint.text_encoder.vocab_size,
+        "timestep": export.checkpoint.schedule["num_train_timesteps"],
+    }
+    if export.runtime is Runtime.TORCH:
+        report(f"{model.name}: writing it in {export.precision.upper()} and comparing that with FP32")
+        write_torch_model(model, module, version, export.precision, below)
         return
+    if export.runtime is Runtime.PYTHON:
+        shutil.copy(PYTHON_MODEL, version)
     report(f"{model.name}: exporting the graph")
-    graph = write_graph(model, module, version, precision)
+    graph = write_graph(model, module, version, export.precision)
     report(f"{model.name}: comparing ONNX Runtime with PyTorch")
-    check_graph(model, graph, module, below, precision)
+    check_graph(model, graph, module, below, export.precision)
+    if export.target:
+        del module  # a plan needs the memory
+        write_plan(model, graph, export.target, report)
+
+
+def _config(export: Export, model: Model) -> str:
+    parameters = {"checkpoint": for_clients(describe(export.checkpoint, export.sizes))}
+    if export.runtime is Runtime.TORCH:
+        parameters |= torch_parameters(model, export.precision, export.compilation)
+    return config_pbtxt(model, export.runtime, parameters)
 
 
 def _module(checkpoint: Checkpoint, model: Model) -> torch.nn.Module:

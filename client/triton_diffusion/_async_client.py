@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, suppress
-from types import TracebackType
 from typing import Any, Self
 
 from PIL.Image import Image
@@ -15,7 +14,15 @@ from ._mock import AsyncMock, MockTransport
 from ._request import Request, Value, new_request
 from ._response import Answer, Checkpoint, Model, no_picture, pictures, progress_events
 from ._settings import settings_used
-from ._transport import DESCRIBE_TIMEOUT, AsyncTransport, ProtocolName, Question, addresses, check_streaming
+from ._transport import (
+    DESCRIBE_TIMEOUT,
+    AsyncTransport,
+    ProtocolName,
+    Question,
+    SharedMemory,
+    async_transports,
+    check_streaming,
+)
 
 
 class AsyncClient:
@@ -23,7 +30,7 @@ class AsyncClient:
 
     Everything is as with `Client`, under the same names: the arguments, what is returned, the errors. Calls are
     awaited, and `stream` is iterated over with `async for`. Cancelling the task that awaits a call, or closing the
-    iterator, cancels the request: on gRPC the server then stops within one step.
+    iterator, cancels the request, and the server stops within one step.
 
     async with AsyncClient("localhost:8001") as client:
         (image,) = await client.text_to_image("a red circle", seed=7)
@@ -40,19 +47,24 @@ class AsyncClient:
         protocol: ProtocolName | None = None,
         *,
         retries: int = 3,
+        shared_memory: SharedMemory | None = None,
         transport: MockTransport | None = None,
     ) -> None:
+        self._shares_memory = shared_memory is not None
         self._servers: Servers[AsyncTransport] = Servers(
-            [AsyncMock(transport)] if transport else _transports(url, protocol), retries
+            [AsyncMock(transport)] if transport else async_transports(url, protocol, shared_memory), retries
         )
 
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *exception: object) -> None:
         await self.close()
+
+    @property
+    def streams(self) -> bool:
+        """Whether `stream` can be called: over gRPC."""
+        return self._servers.all[0].transport.streams
 
     async def close(self) -> None:
         """Ends the connections; the client takes no further calls."""
@@ -81,8 +93,7 @@ class AsyncClient:
         `image.info` holds all that makes the picture again: its own `seed`, its size and the settings, under the names
         of the arguments, and `model` and `model_version`; `save_png` writes them into the file.
 
-        When `timeout` has passed, or Ctrl-C ends the call, the server stops the work on gRPC; on HTTP it cannot know,
-        and finishes it.
+        When `timeout` has passed, or the task is cancelled, the server stops the work within one step.
         """
         request = new_request(
             "text_to_image",
@@ -103,7 +114,8 @@ class AsyncClient:
         attempts = self._servers.attempts(timeout)
         while True:
             with attempts.next() as server:
-                answer = await server.transport.infer(request, attempts.deadline)
+                size = await self._size(request, server, attempts.deadline)
+                answer = await server.transport.infer(request, attempts.deadline, size)
                 return pictures(answer.outputs, await self._settings(request, answer, server, attempts.deadline))
             await asyncio.sleep(attempts.pause)
 
@@ -202,20 +214,16 @@ class AsyncClient:
     async def _settings(
         self, request: Request, answer: Answer, server: Server[AsyncTransport], deadline: Deadline
     ) -> dict[str, Value]:
+        return settings_used(request, await self._checkpoint(server, deadline), answer.version)
+
+    async def _size(self, request: Request, server: Server[AsyncTransport], deadline: Deadline) -> int | None:
+        """Bytes of the pictures, where they are to come through shared memory."""
+        checkpoint = await self._checkpoint(server, deadline) if self._shares_memory else None
+        return None if checkpoint is None else checkpoint.picture_bytes(request.fields)
+
+    async def _checkpoint(self, server: Server[AsyncTransport], deadline: Deadline) -> Checkpoint | None:
         if server.checkpoint is None:
             with suppress(DiffusionError):  # a picture is worth more than what is written into it
                 limit = deadline.no_later_than(DESCRIBE_TIMEOUT)
                 server.checkpoint = await server.transport.ask(Question.CHECKPOINT, limit)
-        return settings_used(request, server.checkpoint, answer.version)
-
-
-def _transports(url: str | Sequence[str] | None, protocol: ProtocolName | None) -> list[AsyncTransport]:
-    # Imported here because each takes a tenth of a second or more.
-    found = addresses(url, protocol)
-    if found[0].protocol == "grpc":
-        from ._grpc import AsyncGrpcTransport
-
-        return [AsyncGrpcTransport(address) for address in found]
-    from ._http import AsyncHttpTransport
-
-    return [AsyncHttpTransport(address) for address in found]
+        return server.checkpoint

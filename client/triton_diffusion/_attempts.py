@@ -14,7 +14,14 @@ from numbers import Real
 from types import TracebackType
 from typing import Generic, TypeVar
 
-from ._errors import DeadlineExceeded, InvalidRequest, ServerOverloaded, ServerUnavailable, WrongServer
+from ._errors import (
+    DeadlineExceeded,
+    GenerationFailed,
+    InvalidRequest,
+    ServerOverloaded,
+    ServerUnavailable,
+    WrongServer,
+)
 from ._response import Checkpoint
 
 FIRST_PAUSE = 0.25  # seconds
@@ -41,6 +48,11 @@ class Deadline:
     def left(self) -> float | None:
         """Seconds, never quite 0, which some take for no limit; None without an end."""
         return None if self._end is None else max(1e-3, self._end - time.monotonic())
+
+    @property
+    def given(self) -> bool:
+        """Whether there is an end at all."""
+        return self._end is not None
 
     @property
     def passed(self) -> bool:
@@ -78,9 +90,13 @@ class Servers(Generic[T]):
         self.lock = threading.Lock()
 
     def attempts(self, timeout: float | None) -> "Attempts[T]":
+        """Those of a call that begins now. Raises InvalidRequest for the timeout."""
+        self.check_open()
+        return Attempts(self, Deadline(timeout))
+
+    def check_open(self) -> None:
         if self.closed:
             raise RuntimeError("the client is closed: make a new one")
-        return Attempts(self, Deadline(timeout))
 
 
 class Attempts(Generic[T]):
@@ -100,6 +116,7 @@ class Attempts(Generic[T]):
         self._failed = 0
 
     def next(self) -> "_Attempt[T]":
+        self._servers.check_open()
         with self._servers.lock:
             now = time.monotonic()
             # The one with the least to do of those that are up; the first of equals.
@@ -111,11 +128,11 @@ class Attempts(Generic[T]):
         """Whether the call goes on in spite of `error`."""
         with self._servers.lock:
             server.in_flight -= 1
-            if not isinstance(error, ServerUnavailable):
+            if error is None or isinstance(error, InvalidRequest | GenerationFailed):  # it answers
                 server.failures, server.down_until = 0, 0.0
+            if not isinstance(error, ServerUnavailable) or isinstance(error, WrongServer):
                 return False
-            if isinstance(error, WrongServer):
-                return False
+            server.checkpoint = None  # it may come back with another
             now = time.monotonic()
             asked_for = (isinstance(error, ServerOverloaded) and error.retry_after) or 0.0
             if now >= server.down_until:  # calls that fail together count once

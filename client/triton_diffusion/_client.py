@@ -3,7 +3,6 @@
 import time
 from collections.abc import Generator, Sequence
 from contextlib import closing, suppress
-from types import TracebackType
 from typing import Any, Self
 
 from PIL.Image import Image
@@ -15,7 +14,15 @@ from ._mock import MockTransport
 from ._request import Request, Value, new_request
 from ._response import Answer, Checkpoint, Model, no_picture, pictures, progress_events
 from ._settings import settings_used
-from ._transport import DESCRIBE_TIMEOUT, ProtocolName, Question, Transport, addresses, check_streaming
+from ._transport import (
+    DESCRIBE_TIMEOUT,
+    ProtocolName,
+    Question,
+    SharedMemory,
+    Transport,
+    check_streaming,
+    transports,
+)
 
 
 class Client:
@@ -29,6 +36,9 @@ class Client:
     retries: how many times a call is tried again where a server is not there, is lost or is overloaded; 0 for never.
     Between the tries it waits 0.25, 0.5, 1, 2, 4, 8, 8, ... seconds (each by up to a half less, by chance), as long as
     an overloaded server asks for, or not at all where another server is up.
+    shared_memory: "system" for pictures of `text_to_image` to come through memory shared with a server on this host,
+    "cuda" for memory of its first GPU (needs tritonclient[cuda]); gRPC only. It pays for large pictures. Where the
+    server refuses, a warning says so and the pictures come over the connection.
     transport: in place of url and protocol, a `MockTransport` for tests.
 
     Nothing is sent before the first call. One client serves many threads. It is a context manager; `close` ends its
@@ -57,17 +67,24 @@ class Client:
         protocol: ProtocolName | None = None,
         *,
         retries: int = 3,
+        shared_memory: SharedMemory | None = None,
         transport: MockTransport | None = None,
     ) -> None:
-        self._servers: Servers[Transport] = Servers([transport] if transport else _transports(url, protocol), retries)
+        self._shares_memory = shared_memory is not None
+        self._servers: Servers[Transport] = Servers(
+            [transport] if transport else transports(url, protocol, shared_memory), retries
+        )
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.close()
+
+    @property
+    def streams(self) -> bool:
+        """Whether `stream` can be called: over gRPC."""
+        return self._servers.all[0].transport.streams
 
     def close(self) -> None:
         """Ends the connections; the client takes no further calls."""
@@ -96,8 +113,7 @@ class Client:
         `image.info` holds all that makes the picture again: its own `seed`, its size and the settings, under the names
         of the arguments, and `model` and `model_version`; `save_png` writes them into the file.
 
-        When `timeout` has passed, or Ctrl-C ends the call, the server stops the work on gRPC; on HTTP it cannot know,
-        and finishes it.
+        When `timeout` has passed, or Ctrl-C ends the call, the server stops the work within one step.
         """
         request = new_request(
             "text_to_image",
@@ -118,7 +134,8 @@ class Client:
         attempts = self._servers.attempts(timeout)
         while True:
             with attempts.next() as server:
-                answer = server.transport.infer(request, attempts.deadline)
+                size = self._size(request, server, attempts.deadline)
+                answer = server.transport.infer(request, attempts.deadline, size)
                 return pictures(answer.outputs, self._settings(request, answer, server, attempts.deadline))
             time.sleep(attempts.pause)
 
@@ -216,20 +233,16 @@ class Client:
     def _settings(
         self, request: Request, answer: Answer, server: Server[Transport], deadline: Deadline
     ) -> dict[str, Value]:
+        return settings_used(request, self._checkpoint(server, deadline), answer.version)
+
+    def _size(self, request: Request, server: Server[Transport], deadline: Deadline) -> int | None:
+        """Bytes of the pictures, where they are to come through shared memory."""
+        checkpoint = self._checkpoint(server, deadline) if self._shares_memory else None
+        return None if checkpoint is None else checkpoint.picture_bytes(request.fields)
+
+    def _checkpoint(self, server: Server[Transport], deadline: Deadline) -> Checkpoint | None:
         if server.checkpoint is None:
             with suppress(DiffusionError):  # a picture is worth more than what is written into it
                 limit = deadline.no_later_than(DESCRIBE_TIMEOUT)
                 server.checkpoint = server.transport.ask(Question.CHECKPOINT, limit)
-        return settings_used(request, server.checkpoint, answer.version)
-
-
-def _transports(url: str | Sequence[str] | None, protocol: ProtocolName | None) -> list[Transport]:
-    # Imported here because each takes a tenth of a second or more.
-    found = addresses(url, protocol)
-    if found[0].protocol == "grpc":
-        from ._grpc import GrpcTransport
-
-        return [GrpcTransport(address) for address in found]
-    from ._http import HttpTransport
-
-    return [HttpTransport(address) for address in found]
+        return server.checkpoint

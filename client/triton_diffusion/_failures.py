@@ -43,6 +43,7 @@ _IN_STREAM = {
 _FIELD = re.compile(rf"\b({'|'.join(DATATYPES)})\b")
 _ALLOWED = re.compile(r".*: (?:use |this server's engines take )?(.+)$")
 _REQUEST_ID = re.compile(r"^\[request id: [^]]*\] ")  # which Triton puts before its own messages
+_UNKNOWN_REGION = "Unable to find shared memory region"
 _QUEUE_FULL = "Exceeds maximum queue size"
 
 
@@ -57,6 +58,8 @@ def error_from_status(
     message = _REQUEST_ID.sub("", message)
     kind = _ERRORS.get(status, GenerationFailed)
     request_id = id_of(request)
+    if _UNKNOWN_REGION in message:  # the server was started again and the region must be registered again
+        kind = ServerUnavailable
     if kind is InvalidRequest:
         return _invalid(message, request)
     if kind is ServerUnavailable and (retry_after is not None or _QUEUE_FULL in message):

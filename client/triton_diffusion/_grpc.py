@@ -5,22 +5,25 @@ tritonclient's InferenceServerClient belongs to one thread, and cancelling it le
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Generator
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any
 
 import grpc
 import grpc.aio
 from grpc.experimental import ChannelOptions
-from tritonclient.grpc import service_pb2
 
+from . import _grpc_wire
 from ._attempts import Deadline
 from ._errors import DiffusionError, GenerationFailed, ServerUnavailable
 from ._failures import error_from_status, error_in_stream
+from ._grpc_wire import Method
 from ._request import Request, id_of
-from ._response import Answer, Checkpoint, Model, tensor
-from ._transport import Address, Question, checkpoint
+from ._response import Answer
+from ._shared_memory import Regions
+from ._transport import Address, Question, SharedMemory
 
+_FORGET = 1.0  # seconds at most for a server to forget a region of shared memory
 _OPTIONS = [
     ("grpc.max_receive_message_length", -1),  # gRPC's own limit of 4 MiB is one picture of 1024x1024
     # gRPC refuses calls for up to two minutes after a server was lost, also when it has long been back.
@@ -33,49 +36,35 @@ _OPTIONS = [
 _SYNC_OPTIONS = [*_OPTIONS, (ChannelOptions.SingleThreadedUnaryStream, 1)]
 
 
-class _Method(NamedTuple):
-    name: str
-    message: Any
-    answer: Any  # its protobuf class
-    decode: Callable[[Any], Any]
-
-    @property
-    def codec(self) -> tuple[str, Any, Any]:
-        return (
-            f"/inference.GRPCInferenceService/{self.name}",
-            type(self.message).SerializeToString,
-            self.answer.FromString,
-        )
-
-
 class _Wire:
     """What the two transports share: addresses and errors."""
 
     streams = True
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, shared_memory: SharedMemory | None = None) -> None:
         self.url = address.text
+        self._regions = Regions(shared_memory)
         self._credentials = grpc.ssl_channel_credentials() if address.tls else None
         self._target = address.target
 
     def failure(self, error: grpc.RpcError, deadline: Deadline, request: Request | None) -> DiffusionError:
         status, message = error.code().name, error.details() or ""
-        if status == "DEADLINE_EXCEEDED" and deadline.passed:
+        if status == "DEADLINE_EXCEEDED" and deadline.given:
             return deadline.exceeded(self.url, id_of(request))
         # gRPC's own words; Triton sends this status too, with its reason, while it is not ready.
         if status == "UNAVAILABLE" and message.startswith(("failed to connect", "errors resolving", "DNS resolution")):
             return ServerUnavailable(
                 f"no gRPC server at {self.url}; is it running? (make serve)", request_id=id_of(request)
             )
-        return error_from_status(status, message, self.url, request, _retry_after(error))
+        return error_from_status(status, message, self.url, request, _grpc_wire.retry_after(error))
 
     def closed(self, request: Request | None) -> DiffusionError:
         return GenerationFailed("the client was closed before the answer came", request_id=id_of(request))
 
 
 class GrpcTransport(_Wire):
-    def __init__(self, address: Address) -> None:
-        super().__init__(address)
+    def __init__(self, address: Address, shared_memory: SharedMemory | None = None) -> None:
+        super().__init__(address, shared_memory)
         if self._credentials:
             self._channel = grpc.secure_channel(self._target, self._credentials, options=_SYNC_OPTIONS)
         else:
@@ -83,34 +72,48 @@ class GrpcTransport(_Wire):
 
     def close(self) -> None:
         """Ends the channel and every call on it."""
+        for region in self._regions.close():
+            with suppress(DiffusionError):
+                self._call(_grpc_wire.unregister(region), Deadline(_FORGET), None)
+            region.close()
         self._channel.close()
 
-    def infer(self, request: Request, deadline: Deadline) -> Answer:
-        answer: Answer = self._call(_infer_method(request), deadline, request)
-        return answer
+    def infer(self, request: Request, deadline: Deadline, size: int | None = None) -> Answer:
+        with self._regions.lend(size) as loan:
+            if loan.region is not None and not loan.registered:
+                try:
+                    self._call(_grpc_wire.register(loan.region), deadline, None)
+                except DiffusionError as error:
+                    loan.refused(error)
+            answer: Answer = self._call(_grpc_wire.infer(request, loan.region), deadline, request)
+            return answer
 
     def ask(self, question: Question, deadline: Deadline) -> Any:
-        return self._call(_QUESTIONS[question], deadline, None)
+        return self._call(_grpc_wire.QUESTIONS[question], deadline, None)
 
-    def _call(self, method: _Method, deadline: Deadline, request: Request | None) -> Any:
+    def _call(self, method: Method, deadline: Deadline, request: Request | None) -> Any:
         # As a stream of one: a blocked unary call does not end on the server when Ctrl-C ends it here.
-        for answer in list(self._responses(method, deadline, request)):
-            return method.decode(answer)
-        raise GenerationFailed(f"{self.url} ended the call without an answer", request_id=id_of(request))
+        answers = list(self._responses(method, deadline, request))
+        if not answers:
+            raise GenerationFailed(f"{self.url} ended the call without an answer", request_id=id_of(request))
+        return method.decode(answers[0])
 
     def stream(self, request: Request, deadline: Deadline) -> Generator[Answer]:
         """The responses of a decoupled model. The request is sent at the first `next`; closing cancels it."""
-        method = _stream_method(request)
+        method = _grpc_wire.stream(request)
         for response in self._responses(method, deadline, request):
             if response.error_message:
                 raise error_in_stream(response.error_message, self.url, request)
             yield method.decode(response)
 
-    def _responses(self, method: _Method, deadline: Deadline, request: Request | None) -> Generator[Any]:
+    def _responses(self, method: Method, deadline: Deadline, request: Request | None) -> Generator[Any]:
         # Triton reads a stream of requests for a stream. One request and the end of the stream look the same on the
         # wire as a method that takes a single request, which needs no thread to send it.
         # Without the header "triton_grpc_error", which would give errors their status: Triton 2.51 crashes on it.
-        call = self._channel.unary_stream(*method.codec)(method.message, timeout=deadline.left())
+        try:
+            call = self._channel.unary_stream(*method.codec)(method.message, timeout=deadline.left())
+        except ValueError:  # another thread has closed the channel
+            raise self.closed(request) from None
         try:
             yield from call
         except grpc.RpcError as error:
@@ -120,23 +123,33 @@ class GrpcTransport(_Wire):
 
 
 class AsyncGrpcTransport(_Wire):
-    def __init__(self, address: Address) -> None:
-        super().__init__(address)
+    def __init__(self, address: Address, shared_memory: SharedMemory | None = None) -> None:
+        super().__init__(address, shared_memory)
         self._channel: grpc.aio.Channel | None = None  # belongs to the event loop that runs at the first call
 
     async def close(self) -> None:
         """Ends the channel and every call on it."""
+        for region in self._regions.close():
+            with suppress(DiffusionError):
+                await self._call(_grpc_wire.unregister(region), Deadline(_FORGET), None)
+            region.close()
         if self._channel is not None:
             await self._channel.close()
 
-    async def infer(self, request: Request, deadline: Deadline) -> Answer:
-        answer: Answer = await self._call(_infer_method(request), deadline, request)
-        return answer
+    async def infer(self, request: Request, deadline: Deadline, size: int | None = None) -> Answer:
+        with self._regions.lend(size) as loan:
+            if loan.region is not None and not loan.registered:
+                try:
+                    await self._call(_grpc_wire.register(loan.region), deadline, None)
+                except DiffusionError as error:
+                    loan.refused(error)
+            answer: Answer = await self._call(_grpc_wire.infer(request, loan.region), deadline, request)
+            return answer
 
     async def ask(self, question: Question, deadline: Deadline) -> Any:
-        return await self._call(_QUESTIONS[question], deadline, None)
+        return await self._call(_grpc_wire.QUESTIONS[question], deadline, None)
 
-    async def _call(self, method: _Method, deadline: Deadline, request: Request | None) -> Any:
+    async def _call(self, method: Method, deadline: Deadline, request: Request | None) -> Any:
         call = self._open().unary_unary(*method.codec)(method.message, timeout=deadline.left())
         try:
             return method.decode(await call)
@@ -148,7 +161,7 @@ class AsyncGrpcTransport(_Wire):
 
     async def stream(self, request: Request, deadline: Deadline) -> AsyncGenerator[Answer]:
         """As `GrpcTransport.stream`."""
-        method = _stream_method(request)
+        method = _grpc_wire.stream(request)
         call = self._open().unary_stream(*method.codec)(method.message, timeout=deadline.left())
         try:
             async for response in call:
@@ -176,62 +189,3 @@ class AsyncGrpcTransport(_Wire):
         task = asyncio.current_task()
         if task is not None and not task.cancelling():
             raise self.closed(request)
-
-
-def infer_message(request: Request) -> Any:
-    """The protobuf message that asks for all outputs."""
-    message = service_pb2.ModelInferRequest(model_name=request.model, id=request.id)
-    for name, datatype, content in request.tensors:
-        message.inputs.add(name=name, datatype=datatype, shape=[1])
-        message.raw_input_contents.append(content)
-    return message
-
-
-def _infer_method(request: Request) -> _Method:
-    return _Method("ModelInfer", infer_message(request), service_pb2.ModelInferResponse, _answer)
-
-
-def _stream_method(request: Request) -> _Method:
-    answer = service_pb2.ModelStreamInferResponse
-    return _Method(
-        "ModelStreamInfer", infer_message(request), answer, lambda response: _answer(response.infer_response)
-    )
-
-
-def _answer(response: Any) -> Answer:
-    arrays = {
-        output.name: tensor(output.datatype, output.shape, content)
-        for output, content in zip(response.outputs, response.raw_output_contents, strict=True)
-    }
-    return Answer({name: array for name, array in arrays.items() if array is not None}, response.model_version)
-
-
-def _checkpoint(response: Any) -> Checkpoint | None:
-    return checkpoint(response.config.parameters["checkpoint"].string_value)
-
-
-def _models(response: Any) -> list[Model]:
-    return [Model(model.name, model.version, model.state == "READY", model.reason) for model in response.models]
-
-
-_QUESTIONS = {
-    Question.READY: _Method(
-        "ServerReady", service_pb2.ServerReadyRequest(), service_pb2.ServerReadyResponse, lambda answer: answer.ready
-    ),
-    Question.MODELS: _Method(
-        "RepositoryIndex", service_pb2.RepositoryIndexRequest(), service_pb2.RepositoryIndexResponse, _models
-    ),
-    Question.CHECKPOINT: _Method(
-        "ModelConfig", service_pb2.ModelConfigRequest(name="unet"), service_pb2.ModelConfigResponse, _checkpoint
-    ),
-}
-
-
-def _retry_after(error: grpc.RpcError) -> float | None:
-    """Seconds, from a proxy's header or from gRPC's own (its proposal A6)."""
-    metadata = dict(error.trailing_metadata() or ())
-    with suppress(KeyError, ValueError):
-        return int(metadata["grpc-retry-pushback-ms"]) / 1000
-    with suppress(KeyError, ValueError):
-        return float(metadata["retry-after"])
-    return None

@@ -5,33 +5,25 @@ thread that used it.
 """
 
 import asyncio
-import email.utils
-import json
-import time
-from collections.abc import AsyncGenerator, Callable, Generator
-from typing import Any, NamedTuple
+from collections.abc import AsyncGenerator, Generator
+from contextlib import suppress
+from typing import Any
 
 import httpx2
 
+from . import _http_wire
 from ._attempts import Deadline
-from ._errors import DiffusionError, ServerUnavailable, WrongServer
+from ._errors import DeadlineExceeded, DiffusionError, ServerUnavailable, WrongServer
 from ._failures import error_from_status
+from ._http_wire import Exchange
 from ._request import Request, id_of
-from ._response import Answer, Checkpoint, Model, tensor
-from ._transport import Address, Question, checkpoint
+from ._response import Answer
+from ._transport import Address, Question
 
-_HEADER_LENGTH = "Inference-Header-Content-Length"  # where the JSON ends and the binary tensors begin
 _CONNECT = 10.0  # seconds at most to make a connection: longer than that, the host is not there
+_CANCEL = 2.0  # seconds at most to tell the server that a request is not wanted any more
 # Waiting for one of a limited number of connections would be a queue beside the server's own.
 _LIMITS = httpx2.Limits(max_connections=None, max_keepalive_connections=20)
-
-
-class _Exchange(NamedTuple):
-    method: str
-    path: str
-    headers: dict[str, str]
-    body: bytes
-    decode: Callable[[httpx2.Headers, bytes], Any]
 
 
 class _Remaining(dict[str, Any]):
@@ -60,10 +52,10 @@ class _Wire:
             "verify": address.tls,  # reading the certificates takes a while
         }
 
-    def answer(self, exchange: _Exchange, response: httpx2.Response, content: bytes, request: Request | None) -> Any:
+    def answer(self, exchange: Exchange, response: httpx2.Response, content: bytes, request: Request | None) -> Any:
         if response.status_code != 200:
-            message = _error_message(response.status_code, content)
-            retry_after = _retry_after(response.headers.get("Retry-After", ""))
+            message = _http_wire.error_message(response.status_code, content)
+            retry_after = _http_wire.retry_after(response.headers)
             raise error_from_status(str(response.status_code), message, self.url, request, retry_after)
         try:
             return exchange.decode(response.headers, content)
@@ -75,9 +67,10 @@ class _Wire:
 
     def failure(self, error: httpx2.TransportError, deadline: Deadline, request: Request | None) -> DiffusionError:
         request_id = id_of(request)
-        if isinstance(error, httpx2.TimeoutException) and deadline.passed:
+        connecting = isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout)
+        if isinstance(error, httpx2.TimeoutException) and (deadline.passed or (deadline.given and not connecting)):
             return deadline.exceeded(self.url, request_id)
-        if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout):
+        if connecting:
             return ServerUnavailable(
                 f"no HTTP server at {self.url}; is it running? (make serve)", request_id=request_id
             )
@@ -99,17 +92,23 @@ class HttpTransport(_Wire):
     def close(self) -> None:
         self._client.close()
 
-    def infer(self, request: Request, deadline: Deadline) -> Answer:
-        answer: Answer = self._send(_infer_exchange(request), deadline, request)
+    def infer(self, request: Request, deadline: Deadline, size: int | None = None) -> Answer:
+        try:
+            answer: Answer = self._send(_http_wire.infer(request), deadline, request)
+        except BaseException as error:
+            if isinstance(error, DeadlineExceeded) or not isinstance(error, DiffusionError):  # such as Ctrl-C
+                with suppress(DiffusionError):
+                    self._send(_http_wire.cancel(request), Deadline(_CANCEL), None)
+            raise
         return answer
 
     def ask(self, question: Question, deadline: Deadline) -> Any:
-        return self._send(_QUESTIONS[question], deadline, None)
+        return self._send(_http_wire.QUESTIONS[question], deadline, None)
 
     def stream(self, request: Request, deadline: Deadline) -> Generator[Answer]:
         raise NotImplementedError
 
-    def _send(self, exchange: _Exchange, deadline: Deadline, request: Request | None) -> Any:
+    def _send(self, exchange: Exchange, deadline: Deadline, request: Request | None) -> Any:
         method, path, headers, body, _ = exchange
         timeouts = {"timeout": _Remaining(deadline)}
         content = bytearray()
@@ -128,21 +127,33 @@ class AsyncHttpTransport(_Wire):
     def __init__(self, address: Address) -> None:
         super().__init__(address)
         self._client = httpx2.AsyncClient(**self.settings)
+        self._cancelling: set[asyncio.Task[None]] = set()
 
     async def close(self) -> None:
+        await asyncio.gather(*self._cancelling)
         await self._client.aclose()
 
-    async def infer(self, request: Request, deadline: Deadline) -> Answer:
-        answer: Answer = await self._send(_infer_exchange(request), deadline, request)
+    async def infer(self, request: Request, deadline: Deadline, size: int | None = None) -> Answer:
+        try:
+            answer: Answer = await self._send(_http_wire.infer(request), deadline, request)
+        except (DeadlineExceeded, asyncio.CancelledError):
+            task = asyncio.create_task(self._cancel(request))  # this one is to end now
+            self._cancelling.add(task)
+            task.add_done_callback(self._cancelling.discard)
+            raise
         return answer
 
+    async def _cancel(self, request: Request) -> None:
+        with suppress(DiffusionError):
+            await self._send(_http_wire.cancel(request), Deadline(_CANCEL), None)
+
     async def ask(self, question: Question, deadline: Deadline) -> Any:
-        return await self._send(_QUESTIONS[question], deadline, None)
+        return await self._send(_http_wire.QUESTIONS[question], deadline, None)
 
     def stream(self, request: Request, deadline: Deadline) -> AsyncGenerator[Answer]:
         raise NotImplementedError
 
-    async def _send(self, exchange: _Exchange, deadline: Deadline, request: Request | None) -> Any:
+    async def _send(self, exchange: Exchange, deadline: Deadline, request: Request | None) -> Any:
         method, path, headers, body, _ = exchange
         timeout = httpx2.Timeout(None, connect=_CONNECT)
         try:
@@ -153,71 +164,3 @@ class AsyncHttpTransport(_Wire):
         except httpx2.TransportError as error:
             raise self.failure(error, deadline, request) from error
         return self.answer(exchange, response, response.content, request)
-
-
-def infer_body(request: Request) -> tuple[bytes, int]:
-    """The body that asks for all outputs in binary, and the length of the JSON at its start."""
-    inputs = [
-        {"name": name, "datatype": datatype, "shape": [1], "parameters": {"binary_data_size": len(content)}}
-        for name, datatype, content in request.tensors
-    ]
-    header = json.dumps({"id": request.id, "inputs": inputs, "parameters": {"binary_data_output": True}}).encode()
-    return header + b"".join(content for _, _, content in request.tensors), len(header)
-
-
-def _infer_exchange(request: Request) -> _Exchange:
-    body, header_length = infer_body(request)
-    headers = {_HEADER_LENGTH: str(header_length), "Content-Type": "application/octet-stream"}
-    return _Exchange("POST", f"/v2/models/{request.model}/infer", headers, body, _answer)
-
-
-def _answer(headers: httpx2.Headers, content: bytes) -> Answer:
-    start = int(headers[_HEADER_LENGTH])
-    header = json.loads(content[:start])
-    outputs = {}
-    for output in header["outputs"]:
-        end = start + output["parameters"]["binary_data_size"]
-        array = tensor(output["datatype"], output["shape"], content[start:end])
-        if array is not None:
-            outputs[output["name"]] = array
-        start = end
-    return Answer(outputs, header["model_version"])
-
-
-def _models(headers: httpx2.Headers, content: bytes) -> list[Model]:
-    return [
-        Model(model["name"], model.get("version", ""), model.get("state") == "READY", model.get("reason", ""))
-        for model in json.loads(content)
-    ]
-
-
-def _checkpoint(headers: httpx2.Headers, content: bytes) -> Checkpoint | None:
-    parameters = json.loads(content)["parameters"]
-    return checkpoint(parameters["checkpoint"]["string_value"]) if "checkpoint" in parameters else None
-
-
-_QUESTIONS = {
-    Question.READY: _Exchange("GET", "/v2/health/ready", {}, b"", lambda headers, content: True),
-    Question.MODELS: _Exchange("POST", "/v2/repository/index", {}, b"", _models),
-    Question.CHECKPOINT: _Exchange("GET", "/v2/models/unet/config", {}, b"", _checkpoint),
-}
-
-
-def _error_message(status: int, content: bytes) -> str:
-    """Triton's message, or for an answer that is not Triton's (a proxy's page, say) the status alone."""
-    try:
-        return str(json.loads(content)["error"])
-    except (ValueError, TypeError, KeyError):
-        return f"the server answered with HTTP status {status}"
-
-
-def _retry_after(header: str) -> float | None:
-    """Seconds; the header has them, or a date."""
-    try:
-        return float(header)
-    except ValueError:
-        pass
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(header).timestamp() - time.time())
-    except ValueError:
-        return None

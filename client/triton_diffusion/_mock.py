@@ -31,7 +31,7 @@ class MockTransport:
     def __init__(self, handler: Handler | None = None) -> None:
         self._handler = handler or plain_pictures
 
-    def infer(self, request: Request, deadline: Deadline) -> Answer:
+    def infer(self, request: Request, deadline: Deadline, size: int | None = None) -> Answer:
         made = self._handler(request.fields)
         images = [made] if isinstance(made, Image.Image) else list(made)
         pixels = np.stack([np.asarray(image.convert("RGB")) for image in images])
@@ -70,7 +70,7 @@ class AsyncMock:
         self.url = transport.url
         self._transport = transport
 
-    async def infer(self, request: Request, deadline: Deadline) -> Answer:
+    async def infer(self, request: Request, deadline: Deadline, size: int | None = None) -> Answer:
         return self._transport.infer(request, deadline)
 
     async def stream(self, request: Request, deadline: Deadline) -> AsyncGenerator[Answer]:

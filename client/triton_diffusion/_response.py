@@ -36,6 +36,11 @@ class Checkpoint:
     multiple: int  # that heights and widths must be of
     guidance_scale: float  # of a request that names none
 
+    def picture_bytes(self, fields: Mapping[str, Value]) -> int:
+        """The size of all pictures of a request for `fields`: UINT8 [N,H,W,3]."""
+        height, width = int(fields.get("height", self.height)), int(fields.get("width", self.width))
+        return int(fields.get("num_images", 1)) * height * width * 3
+
 
 @dataclass(frozen=True)
 class Model:

@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Mapping
 from contextlib import suppress
+from typing import IO
 
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
@@ -52,12 +53,13 @@ def settings_used(request: Request, checkpoint: Checkpoint | None, version: str)
     return settings
 
 
-def save_png(image: Image.Image, path: str | os.PathLike[str]) -> None:
+def save_png(image: Image.Image, path: str | os.PathLike[str] | IO[bytes]) -> None:
     """Writes a picture of this package as PNG with its settings, which `read_settings` gives back.
 
     `Image.save` alone leaves them out. Raises OSError if the file cannot be written.
     """
-    settings = {str(name): value for name, value in image.info.items() if isinstance(value, str | int | float)}
+    found = {str(name): value for name, value in image.info.items() if isinstance(value, str | int | float)}
+    settings = {name: found[name] for name in sorted(found, key=_place)}  # made again, the file is the same too
     texts = PngInfo()
     texts.add_text("parameters", _parameters_text(settings))
     content = json.dumps(settings | {"software": f"triton-diffusion {__version__}"})
@@ -88,6 +90,11 @@ def read_settings(path: str | os.PathLike[str]) -> dict[str, Value]:
 def arguments_of(settings: Mapping[str, Value]) -> dict[str, Value]:
     """Those of `settings` that are arguments of `Client.text_to_image`."""
     return {name: value for name, value in settings.items() if name in DATATYPES and name not in _NOT_OF_ONE_PICTURE}
+
+
+def _place(name: str) -> int:
+    """Where a setting stands in a file: in the order of the arguments, and what is none at the end."""
+    return list(DATATYPES).index(name) if name in DATATYPES else len(DATATYPES)
 
 
 def _parameters_text(settings: Mapping[str, Value]) -> str:

@@ -12,6 +12,7 @@ from ._errors import InvalidRequest
 from ._request import Request
 from ._response import Answer, Checkpoint
 
+SharedMemory: TypeAlias = Literal["system", "cuda"]
 ProtocolName: TypeAlias = Literal["grpc", "http"]
 
 DESCRIBE_TIMEOUT = 5.0  # seconds that a finished picture waits for what is to be written into it
@@ -42,7 +43,9 @@ class Transport(Protocol):
     url: str  # as in messages
     streams: bool  # whether it can `stream`
 
-    def infer(self, request: Request, deadline: Deadline) -> Answer: ...
+    def infer(self, request: Request, deadline: Deadline, size: int | None = None) -> Answer:
+        """The only response of a model. `size` is that of the pictures in bytes, where they are to come through shared
+        memory."""
 
     def stream(self, request: Request, deadline: Deadline) -> Generator[Answer]:
         """The responses of a decoupled model. The request is sent at the first `next`; closing cancels it."""
@@ -59,7 +62,7 @@ class AsyncTransport(Protocol):
     url: str
     streams: bool
 
-    async def infer(self, request: Request, deadline: Deadline) -> Answer: ...
+    async def infer(self, request: Request, deadline: Deadline, size: int | None = None) -> Answer: ...
 
     def stream(self, request: Request, deadline: Deadline) -> AsyncGenerator[Answer]: ...
 
@@ -76,6 +79,13 @@ def check_streaming(transport: Transport | AsyncTransport) -> None:
         )
 
 
+def check_shared_memory(kind: SharedMemory | None, address: "Address") -> None:
+    """Raises InvalidRequest where `kind` is none, or not to be had."""
+    if kind is not None and (kind not in get_args(SharedMemory) or address.protocol != "grpc"):
+        allowed = '"system" or "cuda", with gRPC'
+        raise InvalidRequest(f"shared_memory is {kind!r}: use {allowed}", "shared_memory", kind, allowed)
+
+
 class Address(NamedTuple):
     """Where a server is."""
 
@@ -85,10 +95,15 @@ class Address(NamedTuple):
     text: str  # as it was given
 
     @property
+    def host(self) -> str:
+        """The server's name or address."""
+        found = re.search(r"(\[[^]]*\]|[^/:]+):\d+", self.target)
+        return found[1] if found else self.target.partition("/")[0]
+
+    @property
     def metrics(self) -> str:
         """host:port of the server's metrics, on Triton's own port."""
-        found = re.search(r"(\[[^]]*\]|[^/:]+):\d+", self.target)
-        return f"{found[1] if found else self.target.partition('/')[0]}:{METRICS_PORT}"
+        return f"{self.host}:{METRICS_PORT}"
 
 
 def addresses(url: str | Sequence[str] | None, protocol: ProtocolName | None) -> list[Address]:
@@ -133,6 +148,37 @@ def _address(url: str, protocol: ProtocolName | None) -> Address:
     elif not url_without_scheme:
         raise refused("")
     return Address(protocol or "grpc", tls, url_without_scheme.rstrip("/"), url)
+
+
+def transports(
+    url: str | Sequence[str] | None, protocol: ProtocolName | None, shared_memory: SharedMemory | None
+) -> list[Transport]:
+    """The ways to the servers at `url`. Raises InvalidRequest."""
+    found = addresses(url, protocol)
+    check_shared_memory(shared_memory, found[0])
+    # Imported here because each takes a tenth of a second or more.
+    if found[0].protocol == "grpc":
+        from ._grpc import GrpcTransport
+
+        return [GrpcTransport(address, shared_memory) for address in found]
+    from ._http import HttpTransport
+
+    return [HttpTransport(address) for address in found]
+
+
+def async_transports(
+    url: str | Sequence[str] | None, protocol: ProtocolName | None, shared_memory: SharedMemory | None
+) -> list[AsyncTransport]:
+    """The same, for asyncio."""
+    found = addresses(url, protocol)
+    check_shared_memory(shared_memory, found[0])
+    if found[0].protocol == "grpc":
+        from ._grpc import AsyncGrpcTransport
+
+        return [AsyncGrpcTransport(address, shared_memory) for address in found]
+    from ._http import AsyncHttpTransport
+
+    return [AsyncHttpTransport(address) for address in found]
 
 
 def checkpoint(description: str) -> Checkpoint | None:

@@ -7,6 +7,7 @@ run all the time, so that they meet the same minutes of the machine; one that ha
 
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -72,6 +73,7 @@ def main(
     output: Annotated[Path, typer.Option(help="Folder for the report.")] = Path("build/bench"),
 ) -> None:
     """Load-test servers of this machine with perf_analyzer and write a report."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill ends the servers too, like Ctrl-C
     start = time.perf_counter()
     analyzer = find_perf_analyzer(CACHE)
     console = Console()

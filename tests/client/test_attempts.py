@@ -4,6 +4,7 @@ import math
 
 import pytest
 from triton_diffusion import (
+    Checkpoint,
     DeadlineExceeded,
     DiffusionError,
     GenerationFailed,
@@ -66,6 +67,24 @@ def test_a_server_that_was_lost_is_avoided_by_the_next_call():
         assert server.transport == "b"
 
 
+@pytest.mark.parametrize(
+    ("error", "failures"), [(GenerationFailed("no"), 0), (InvalidRequest("no"), 0), (DeadlineExceeded("no"), 1)]
+)
+def test_only_an_answer_says_that_a_server_is_up_again(error, failures):
+    servers = Servers(["a"], retries=1)
+    fail(servers.attempts(None), ServerUnavailable("gone"))
+    with pytest.raises(type(error)):
+        fail(servers.attempts(None), error)
+    assert servers.all[0].failures == failures
+
+
+def test_what_a_lost_server_served_is_asked_for_again():
+    servers = Servers(["a"], retries=1)
+    servers.all[0].checkpoint = Checkpoint("shapes", 128, 128, (128, 128), (128, 128), 8, 2.0)
+    fail(servers.attempts(None), ServerUnavailable("gone"))
+    assert servers.all[0].checkpoint is None
+
+
 def test_a_call_goes_to_the_server_with_the_least_to_do():
     servers = Servers(["a", "b"], retries=0)
     with servers.attempts(None).next() as one, servers.attempts(None).next() as other:
@@ -108,6 +127,10 @@ def test_retries_that_are_none(retries):
 
 def test_a_closed_client_takes_no_call():
     servers = Servers(["a"], retries=0)
+    attempts = servers.attempts(None)
     servers.closed = True
     with pytest.raises(RuntimeError, match="closed"):
         servers.attempts(None)
+    assert attempts.pause == 0
+    with pytest.raises(RuntimeError, match="closed"):
+        attempts.next()

@@ -105,13 +105,15 @@ def test_not_triton_on_http(run, kind, answer, expected, message):
 @pytest.mark.parametrize(
     ("header", "least", "most"),
     [
-        (b"7", 7, 7),
-        (email.utils.format_datetime(datetime.now(UTC) + timedelta(minutes=1), usegmt=True).encode(), 30, 60),
-        (b"Thu, 01 Jan 2015 00:00:00 GMT", 0, 0),
+        ("7", 7, 7),
+        (timedelta(minutes=1), 30, 60),
+        ("Thu, 01 Jan 2015 00:00:00 GMT", 0, 0),
     ],
 )
 def test_retry_after_on_http(header, least, most):
-    answer = b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\nRetry-After: " + header + b"\r\n\r\n"
+    if isinstance(header, timedelta):
+        header = email.utils.format_datetime(datetime.now(UTC) + header, usegmt=True)
+    answer = b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\nRetry-After: " + header.encode() + b"\r\n\r\n"
     with (
         peer(answer) as url,
         Client(url, "http", retries=0) as client,

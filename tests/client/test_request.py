@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from triton_diffusion import InvalidRequest
-from triton_diffusion._grpc import infer_message
-from triton_diffusion._http import infer_body
+from triton_diffusion._grpc_wire import infer_message
+from triton_diffusion._http_wire import infer_body
 from triton_diffusion._request import DATATYPES, Request, Tensor, checked, new_request
 
 VALUES = {
@@ -54,7 +54,7 @@ def http_inputs(body: bytes, header_length: int) -> dict[str, tuple[str, list[in
         inputs[tensor["name"]] = tensor["datatype"], tensor["shape"], rest[:size]
         rest = rest[size:]
     assert header["id"] == "0123"
-    assert header["parameters"]["binary_data_output"] is True
+    assert header["parameters"] == {"binary_data_output": True, "token": "0123"}
     assert rest == b""
     return inputs
 
@@ -74,13 +74,13 @@ def test_grpc(name):
 
 @pytest.mark.parametrize("name", DATATYPES)
 def test_http(name):
-    inputs = http_inputs(*infer_body(request({name: VALUES[name]})))
+    inputs = http_inputs(*infer_body(request({name: VALUES[name]}), "token"))
     assert inputs == {name: (DATATYPES[name], [1], wire_bytes(name))}
 
 
 def test_all_fields_at_once():
     everything = request(VALUES)
-    message, inputs = infer_message(everything), http_inputs(*infer_body(everything))
+    message, inputs = infer_message(everything), http_inputs(*infer_body(everything, "token"))
     assert [tensor.name for tensor in message.inputs] == list(inputs) == list(VALUES)
     assert message.raw_input_contents == [content for _, _, content in inputs.values()]
 

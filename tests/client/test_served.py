@@ -188,6 +188,25 @@ def test_closing_the_iterator_stops_the_server(server, client):
     assert client.text_to_image(PROMPT, num_inference_steps=2)
 
 
+def test_a_timeout_on_http_stops_the_server(server, http_client, run):
+    steps = steps_until_idle(server)
+    with pytest.raises(DeadlineExceeded):
+        http_client.text_to_image(PROMPT, num_inference_steps=LONG, timeout=0.2)
+
+    async def ask() -> None:
+        async with AsyncClient(server.http_url, "http") as client:
+            with pytest.raises(DeadlineExceeded):
+                await client.text_to_image(PROMPT, num_inference_steps=LONG, timeout=0.2)
+            task = asyncio.create_task(client.text_to_image(PROMPT, num_inference_steps=LONG))
+            await asyncio.sleep(0.3)
+            task.cancel()
+            await asyncio.wait([task])
+            assert task.cancelled()
+
+    run(ask())
+    assert steps_until_idle(server) - steps < LONG
+
+
 @pytest.mark.parametrize("call", ["text_to_image", "stream", "abandoned stream"])
 def test_cancelling_a_task_stops_the_server(server, run, call):
     steps = steps_until_idle(server)
@@ -281,8 +300,6 @@ def test_timeout(client, http_client):
         client.text_to_image(PROMPT, num_inference_steps=LONG, timeout=0.2)
     with pytest.raises(DeadlineExceeded):
         list(client.stream(PROMPT, num_inference_steps=LONG, timeout=0.2))
-    with pytest.raises(DeadlineExceeded):
-        http_client.text_to_image(PROMPT, num_inference_steps=100, timeout=0.2)  # fewer: the server finishes them
 
 
 def test_the_wrong_port(server):
@@ -324,11 +341,13 @@ def test_the_commands_errors(server, tmp_path, options, code):
     assert result.stderr.count("\n") == 1
 
 
-def test_interrupting_the_command(server, tmp_path):
+@pytest.mark.parametrize("protocol", ["grpc", "http"])
+def test_interrupting_the_command(server, protocol, tmp_path):
+    url = {"grpc": server.grpc_url, "http": server.http_url}[protocol]
     command = [sys.executable, "-c", "from triton_diffusion.cli import app; app()", "generate", PROMPT, "and another"]
     steps = steps_until_idle(server)
     process = subprocess.Popen(
-        [*command, "--steps", str(LONG), "--url", server.grpc_url],
+        [*command, "--steps", str(LONG), "--url", url, "--protocol", protocol],
         env=os.environ | {"PYTHONPATH": str(CLIENT)},
         cwd=tmp_path,
         stdout=subprocess.PIPE,

@@ -10,9 +10,8 @@ from transformers.utils import logging as transformers_logging
 
 import export.repository
 from export.checkpoint import Checkpoint, read_checkpoint
-from export.config import Precision, Runtime
 from export.random_checkpoint import Architecture, random_pipeline
-from export.repository import write_repository
+from export.repository import Export, write_repository
 from export.sizes import choose_sizes
 from export.specification import Sizes
 
@@ -71,5 +70,5 @@ def sizes(tiny: Checkpoint) -> Sizes:
 def repository(tiny: Checkpoint, sizes: Sizes, hand_written: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny checkpoint, exported for real into a folder of its own; to be read only."""
     folder = tmp_path_factory.mktemp("served") / "models"
-    write_repository(tiny, sizes, folder, Runtime.PYTHON, Precision.FP32, report=lambda text: None)
+    write_repository(Export(tiny, sizes), folder, report=lambda text: None)
     return folder

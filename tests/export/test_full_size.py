@@ -48,8 +48,8 @@ def write_one_plan(checkpoint: Path, name: str, repository: Path) -> tuple[list[
             begun.append((text, time.monotonic()))
 
     sizes, target = choose_sizes(found, None, None), choose_target(Runtime.TENSORRT_RTX, "86")
-    arguments = (found, sizes, repository, Runtime.TENSORRT_RTX, Precision.FP16)
-    export.repository.write_repository(*arguments, report, target=target)
+    order = export.repository.Export(found, sizes, Runtime.TENSORRT_RTX, Precision.FP16, target=target)
+    export.repository.write_repository(order, repository, report)
     ends = [start for _, start in begun[2:]] + [time.monotonic()]
     took = [(text, end - start) for (text, start), end in zip(begun[1:], ends)]
     usage = (resource.getrusage(who).ru_maxrss * 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))

@@ -12,9 +12,9 @@ from tritonclient.grpc import model_config_pb2
 import export.repository
 from export import staging
 from export.checkpoint import Checkpoint, read_checkpoint
-from export.config import Precision, Runtime
+from export.config import Runtime
 from export.errors import GateError
-from export.repository import write_repository
+from export.repository import Export, write_repository
 from export.sizes import choose_sizes
 
 ENGINE_FILES = ["1/model.onnx", "1/model.py", "config.pbtxt"]
@@ -93,9 +93,7 @@ def fast_engines(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def write(checkpoint: Checkpoint, repository: Path, runtime: Runtime = Runtime.PYTHON) -> None:
-    write_repository(
-        checkpoint, choose_sizes(checkpoint, None, None), repository, runtime, Precision.FP32, report=lambda text: None
-    )
+    write_repository(Export(checkpoint, choose_sizes(checkpoint, None, None), runtime), repository, lambda text: None)
 
 
 @pytest.mark.usefixtures("fast_engines")

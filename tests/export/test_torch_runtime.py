@@ -12,7 +12,7 @@ from export.checkpoint import Checkpoint, read_checkpoint
 from export.config import Precision, Runtime
 from export.errors import GateError, RequestError
 from export.gate import LIMITS
-from export.repository import write_repository
+from export.repository import Export, write_repository
 from export.sizes import choose_sizes
 from export.torch_runtime import UNET_BATCHES, Compilation, check_precision, choose_compilation
 
@@ -23,7 +23,7 @@ COMPILATION = Compilation(unet_batches=(1, 6), latent_size=(8, 8))
 
 def write(checkpoint: Checkpoint, folder: Path, precision: Precision, compilation: Compilation | None = None) -> Path:
     sizes = choose_sizes(checkpoint, "24:80", "64")
-    write_repository(checkpoint, sizes, folder, Runtime.TORCH, precision, lambda text: None, compilation)
+    write_repository(Export(checkpoint, sizes, Runtime.TORCH, precision, compilation), folder, lambda text: None)
     return folder
 
 

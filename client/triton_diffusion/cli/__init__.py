@@ -1,6 +1,6 @@
 """The command line: `triton-diffusion`. A group of commands is a module of this package that adds them to `app`."""
 
-from . import bench, generate, metadata, server
+from . import bench, gateway, generate, metadata, server, web
 from ._app import app
 
-__all__ = ["app", "bench", "generate", "metadata", "server"]
+__all__ = ["app", "bench", "gateway", "generate", "metadata", "server", "web"]

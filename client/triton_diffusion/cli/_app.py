@@ -18,9 +18,7 @@ Url: TypeAlias = Annotated[
         "--url", help="host:port, by default localhost:8001 (grpc) or :8000 (http). Several: again with another server."
     ),
 ]
-Protocol: TypeAlias = Annotated[
-    ProtocolName | None, typer.Option(help="grpc, the default, shows progress and can cancel.")
-]
+Protocol: TypeAlias = Annotated[ProtocolName | None, typer.Option(help="grpc, the default, shows progress.")]
 Timeout: TypeAlias = Annotated[float | None, typer.Option(help="Seconds for the whole call.")]
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Write JSON, for scripts.")]
 

@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,7 +16,6 @@ from .._async_client import AsyncClient
 from .._errors import InvalidRequest
 from .._events import Completed
 from .._settings import arguments_of, read_settings, save_png
-from .._transport import addresses
 from ._app import EPILOG, Json, Protocol, Timeout, Url, app, errors_in_one_line
 from ._live import Display
 
@@ -55,7 +53,7 @@ def generate(
 ) -> None:
     """Make pictures from prompts and write them as PNG, with all that makes them again as text chunks.
 
-    What is not given is the server's default. Ctrl-C stops the work on the server (grpc).
+    What is not given is the server's default. Ctrl-C stops the work on the server.
     """
     given: dict[str, Any] = {
         "negative_prompt": negative,
@@ -75,10 +73,10 @@ def generate(
         arguments: dict[str, Any] = {} if like is None else dict(arguments_of(read_settings(like)))
         arguments |= {name: value for name, value in given.items() if value is not None}
         chosen = read_prompts(prompts or [], prompt_file, arguments.pop("prompt", None))
-        start = time.monotonic()
         display = Display(chosen, preview)
-        job = Job(url, protocol, retries, jobs, timeout)
-        rows = asyncio.run(_generated(job, chosen, arguments, display))
+        client = AsyncClient(url, protocol, retries=retries)
+        start = time.monotonic()
+        rows = asyncio.run(_generated(client, chosen, arguments | {"timeout": timeout}, jobs, display))
         seconds = time.monotonic() - start
         paths = _written(rows, output, grid)
         images = [image for row in rows for image in row]
@@ -91,44 +89,17 @@ def generate(
         typer.echo(f"{seconds:.2f} s")
 
 
-@dataclass(frozen=True)
-class Job:
-    """How to reach the server."""
-
-    url: list[str] | None
-    protocol: Any
-    retries: int
-    at_once: int
-    timeout: float | None
-
-
 async def _generated(
-    job: Job, prompts: Sequence[str], arguments: dict[str, Any], display: Display
+    client: AsyncClient, prompts: Sequence[str], arguments: dict[str, Any], jobs: int, display: Display
 ) -> list[list[Image.Image]]:
     """The pictures of each prompt. The first error ends them all, and so does Ctrl-C."""
-    room = asyncio.Semaphore(job.at_once)
-    streams = addresses(job.url, job.protocol)[0].protocol == "grpc"
+    room = asyncio.Semaphore(jobs)
 
     async def one(number: int) -> list[Image.Image]:
         async with room:
-            return await _pictures(client, number)
+            return await _pictures(client, number, prompts[number], arguments, display)
 
-    async def _pictures(client: AsyncClient, number: int) -> list[Image.Image]:
-        if not streams:
-            images = await client.text_to_image(prompts[number], timeout=job.timeout, **arguments)
-            display.done(number)
-            return images
-        interval = display.interval(arguments.get("num_inference_steps"))
-        events = client.stream(prompts[number], timeout=job.timeout, preview_interval=interval, **arguments)
-        images = []
-        async with aclosing(events):
-            async for event in events:
-                display.show(number, event)
-                if isinstance(event, Completed):
-                    images = event.images
-        return images
-
-    async with AsyncClient(job.url, job.protocol, retries=job.retries) as client:
+    async with client:
         with display:
             try:
                 async with asyncio.TaskGroup() as group:
@@ -136,6 +107,24 @@ async def _generated(
             except BaseExceptionGroup as errors:
                 raise errors.exceptions[0] from None
     return [task.result() for task in tasks]
+
+
+async def _pictures(
+    client: AsyncClient, number: int, prompt: str, arguments: dict[str, Any], display: Display
+) -> list[Image.Image]:
+    """The pictures of one prompt, shown on their way where the client can stream."""
+    if not client.streams:
+        images = await client.text_to_image(prompt, **arguments)
+        display.done(number)
+        return images
+    interval = display.interval(arguments.get("num_inference_steps"))
+    images = []
+    async with aclosing(client.stream(prompt, preview_interval=interval, **arguments)) as events:
+        async for event in events:
+            display.show(number, event)
+            if isinstance(event, Completed):
+                images = event.images
+    return images
 
 
 def read_prompts(given: list[str], file: Path | None, otherwise: str | None) -> list[str]:

@@ -51,6 +51,8 @@ def status(
         with Client(url, protocol) as client:
             ready = client.is_ready(timeout or 5.0)
         if not ready:
+            if as_json:
+                typer.echo(json.dumps({"ready": False}))
             raise ServerUnavailable(f"{addresses(url, protocol)[0].text} is not ready")
         report: dict[str, Any] = {"ready": ready}
         metrics_url = metrics_url or addresses(url, protocol)[0].metrics

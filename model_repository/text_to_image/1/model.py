@@ -1,5 +1,6 @@
 """The front for clients that take one response: HTTP infer, unary gRPC and perf_analyzer. It holds no logic."""
 
+import json
 import secrets
 
 import triton_python_backend_utils as pb_utils
@@ -14,7 +15,12 @@ class TritonPythonModel:
         return [self._forward(request) for request in requests]
 
     def _forward(self, request):
-        token = secrets.token_hex(16)
+        # Over HTTP a client that leaves is not noticed, so it may name its request and cancel it with another one.
+        parameters = json.loads(request.parameters() or "{}")
+        if "cancel" in parameters:
+            self._cancel(str(parameters["cancel"]), request.inputs())
+            return pb_utils.InferenceResponse(error=_cancelled())
+        token = str(parameters.get("token") or secrets.token_hex(16))
         responses = pb_utils.InferenceRequest(
             request_id=request.request_id(),
             model_name="diffusion",
@@ -31,9 +37,7 @@ class TritonPythonModel:
             if pb_utils.get_output_tensor_by_name(response, "image") is not None:
                 last = response
         if last is None:
-            return pb_utils.InferenceResponse(
-                error=pb_utils.TritonError("the request was cancelled", pb_utils.TritonError.CANCELLED)
-            )
+            return pb_utils.InferenceResponse(error=_cancelled())
         return pb_utils.InferenceResponse([pb_utils.get_output_tensor_by_name(last, name) for name in OUTPUTS])
 
     def _cancel(self, token: str, inputs: list) -> None:
@@ -42,6 +46,10 @@ class TritonPythonModel:
             model_name="diffusion", inputs=inputs, requested_output_names=OUTPUTS, parameters={"cancel": token}
         )
         list(cancel.exec(decoupled=True))
+
+
+def _cancelled():
+    return pb_utils.TritonError("the request was cancelled", pb_utils.TritonError.CANCELLED)
 
 
 def _with_code(message: str):

@@ -7,7 +7,7 @@ so requests with different samplers, lengths and positions are advanced together
 from .noise import NoiseStream
 from .schedule import BETA_SCHEDULES, PREDICTION_TYPES, SPACINGS, Grid, Schedule, alpha_bar_from_betas, make_grid
 from .step import advance, guide
-from .table import DEFAULT_SPACING, SAMPLERS, StepTable, step_table
+from .table import DEFAULT_SPACING, SAMPLERS, StepTable, dpmpp_2m_on, step_table
 
 __all__ = [
     "BETA_SCHEDULES",
@@ -21,6 +21,7 @@ __all__ = [
     "StepTable",
     "advance",
     "alpha_bar_from_betas",
+    "dpmpp_2m_on",
     "guide",
     "make_grid",
     "step_table",

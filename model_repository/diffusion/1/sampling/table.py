@@ -62,7 +62,11 @@ def ddpm(schedule: Schedule, num_inference_steps: int, timestep_spacing: str) ->
 
 def dpmpp_2m(schedule: Schedule, num_inference_steps: int, timestep_spacing: str) -> StepTable:
     """DPM-Solver++(2M), arXiv 2211.01095 alg. 2."""
-    grid = make_grid(schedule, num_inference_steps, timestep_spacing, skip_zero=True)
+    return dpmpp_2m_on(schedule, make_grid(schedule, num_inference_steps, timestep_spacing, skip_zero=True))
+
+
+def dpmpp_2m_on(schedule: Schedule, grid: Grid) -> StepTable:
+    """DPM-Solver++(2M) over any noise levels."""
     _, alpha_next = _ends(grid.alpha)
     sigma, sigma_next = _ends(grid.sigma)
     h = np.diff(grid.lambda_)

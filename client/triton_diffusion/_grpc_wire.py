@@ -1,0 +1,114 @@
+"""What is said over gRPC, whoever sends it: Triton's protobuf messages, as tritonclient ships them."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+import grpc
+from tritonclient.grpc import service_pb2
+
+from ._request import Request
+from ._response import Answer, Checkpoint, Model, tensor
+from ._shared_memory import Region
+from ._transport import Question, checkpoint
+
+
+class Method(NamedTuple):
+    """One call, and how each of its answers is read."""
+
+    name: str
+    message: Any
+    answer: Any  # its protobuf class
+    decode: Callable[[Any], Any]
+
+    @property
+    def codec(self) -> tuple[str, Any, Any]:
+        """What a channel must know of it."""
+        return (
+            f"/inference.GRPCInferenceService/{self.name}",
+            type(self.message).SerializeToString,
+            self.answer.FromString,
+        )
+
+
+def infer(request: Request, region: Region | None) -> Method:
+    """The request for pictures, which come through `region` where there is one."""
+    message = infer_message(request)
+    if region is not None:
+        message.outputs.add(name="seed")
+        image = message.outputs.add(name="image")
+        image.parameters["shared_memory_region"].string_param = region.name
+        image.parameters["shared_memory_byte_size"].int64_param = region.size
+    return Method("ModelInfer", message, service_pb2.ModelInferResponse, lambda answer: _answer(answer, region))
+
+
+def stream(request: Request) -> Method:
+    """The request to a decoupled model."""
+    answer = service_pb2.ModelStreamInferResponse
+    return Method("ModelStreamInfer", infer_message(request), answer, lambda response: _answer(response.infer_response))
+
+
+def infer_message(request: Request) -> Any:
+    """The protobuf message that asks for all outputs."""
+    message = service_pb2.ModelInferRequest(model_name=request.model, id=request.id)
+    for name, datatype, content in request.tensors:
+        message.inputs.add(name=name, datatype=datatype, shape=[1])
+        message.raw_input_contents.append(content)
+    return message
+
+
+def register(region: Region) -> Method:
+    """Tells the server of `region`."""
+    kind = "System" if region.kind == "system" else "Cuda"
+    name = f"{kind}SharedMemoryRegister"
+    message = getattr(service_pb2, f"{name}Request")(name=region.name, byte_size=region.size, **region.key)
+    return Method(name, message, getattr(service_pb2, f"{name}Response"), lambda answer: None)
+
+
+def unregister(region: Region) -> Method:
+    """Makes the server forget `region`."""
+    kind = "System" if region.kind == "system" else "Cuda"
+    name = f"{kind}SharedMemoryUnregister"
+    message = getattr(service_pb2, f"{name}Request")(name=region.name)
+    return Method(name, message, getattr(service_pb2, f"{name}Response"), lambda answer: None)
+
+
+def _answer(response: Any, region: Region | None = None) -> Answer:
+    outputs = {}
+    for output, content in zip(response.outputs, response.raw_output_contents, strict=True):
+        if region is not None and output.name == "image":
+            outputs[output.name] = region.read(list(output.shape))
+        elif (array := tensor(output.datatype, output.shape, content)) is not None:
+            outputs[output.name] = array
+    return Answer(outputs, response.model_version)
+
+
+def _checkpoint(response: Any) -> Checkpoint | None:
+    return checkpoint(response.config.parameters["checkpoint"].string_value)
+
+
+def _models(response: Any) -> list[Model]:
+    return [Model(model.name, model.version, model.state == "READY", model.reason) for model in response.models]
+
+
+QUESTIONS = {
+    Question.READY: Method(
+        "ServerReady", service_pb2.ServerReadyRequest(), service_pb2.ServerReadyResponse, lambda answer: answer.ready
+    ),
+    Question.MODELS: Method(
+        "RepositoryIndex", service_pb2.RepositoryIndexRequest(), service_pb2.RepositoryIndexResponse, _models
+    ),
+    Question.CHECKPOINT: Method(
+        "ModelConfig", service_pb2.ModelConfigRequest(name="unet"), service_pb2.ModelConfigResponse, _checkpoint
+    ),
+}
+
+
+def retry_after(error: grpc.RpcError) -> float | None:
+    """Seconds, from a proxy's header or from gRPC's own (its proposal A6)."""
+    metadata = dict(error.trailing_metadata() or ())
+    with suppress(KeyError, ValueError):
+        return int(metadata["grpc-retry-pushback-ms"]) / 1000
+    with suppress(KeyError, ValueError):
+        return float(metadata["retry-after"])
+    return None

@@ -1,0 +1,103 @@
+"""What is said over HTTP, whoever sends it: Triton's protocol with its tensors in binary."""
+
+import email.utils
+import json
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from ._request import Request
+from ._response import Answer, Checkpoint, Model, tensor
+from ._transport import Question, checkpoint
+
+_HEADER_LENGTH = "Inference-Header-Content-Length"  # where the JSON ends and the binary tensors begin
+
+
+class Exchange(NamedTuple):
+    """One request over HTTP, and how its answer is read: from headers and content."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+    decode: Callable[[Mapping[str, str], bytes], Any]
+
+
+def infer(request: Request) -> Exchange:
+    """The request for pictures, named by its id so that it can be cancelled."""
+    return _post(request, "token")
+
+
+def cancel(request: Request) -> Exchange:
+    """The request that ends another: HTTP has no cancellation, and Triton does not notice that a client has left."""
+    return _post(request, "cancel")
+
+
+def _post(request: Request, role: str) -> Exchange:
+    body, header_length = infer_body(request, role)
+    headers = {_HEADER_LENGTH: str(header_length), "Content-Type": "application/octet-stream"}
+    return Exchange("POST", f"/v2/models/{request.model}/infer", headers, body, _answer)
+
+
+def infer_body(request: Request, role: str) -> tuple[bytes, int]:
+    """The body that asks for all outputs in binary, and the length of the JSON at its start."""
+    inputs = [
+        {"name": name, "datatype": datatype, "shape": [1], "parameters": {"binary_data_size": len(content)}}
+        for name, datatype, content in request.tensors
+    ]
+    parameters = {"binary_data_output": True, role: request.id}
+    header = json.dumps({"id": request.id, "inputs": inputs, "parameters": parameters}).encode()
+    return header + b"".join(content for _, _, content in request.tensors), len(header)
+
+
+def _answer(headers: Mapping[str, str], content: bytes) -> Answer:
+    start = int(headers[_HEADER_LENGTH])
+    header = json.loads(content[:start])
+    outputs = {}
+    for output in header["outputs"]:
+        end = start + output["parameters"]["binary_data_size"]
+        array = tensor(output["datatype"], output["shape"], content[start:end])
+        if array is not None:
+            outputs[output["name"]] = array
+        start = end
+    return Answer(outputs, header["model_version"])
+
+
+def _models(headers: Mapping[str, str], content: bytes) -> list[Model]:
+    return [
+        Model(model["name"], model.get("version", ""), model.get("state") == "READY", model.get("reason", ""))
+        for model in json.loads(content)
+    ]
+
+
+def _checkpoint(headers: Mapping[str, str], content: bytes) -> Checkpoint | None:
+    parameters = json.loads(content)["parameters"]
+    return checkpoint(parameters["checkpoint"]["string_value"]) if "checkpoint" in parameters else None
+
+
+QUESTIONS = {
+    Question.READY: Exchange("GET", "/v2/health/ready", {}, b"", lambda headers, content: True),
+    Question.MODELS: Exchange("POST", "/v2/repository/index", {}, b"", _models),
+    Question.CHECKPOINT: Exchange("GET", "/v2/models/unet/config", {}, b"", _checkpoint),
+}
+
+
+def error_message(status: int, content: bytes) -> str:
+    """Triton's message, or for an answer that is not Triton's (a proxy's page, say) the status alone."""
+    try:
+        return str(json.loads(content)["error"])
+    except (ValueError, TypeError, KeyError):
+        return f"the server answered with HTTP status {status}"
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds after which the server wants to be asked again; its header has them, or a date."""
+    header = headers.get("Retry-After", "")
+    try:
+        return float(header)
+    except ValueError:
+        pass
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(header).timestamp() - time.time())
+    except ValueError:
+        return None

@@ -1,0 +1,93 @@
+"""`triton-diffusion gateway` and `triton-diffusion gateway-key`: the OpenAI-compatible door, and its keys."""
+
+import ipaddress
+import os
+import socket
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .._async_client import AsyncClient
+from .._errors import DiffusionError, InvalidRequest
+from .._transport import addresses
+from ._app import EPILOG, Url, app, errors_in_one_line
+
+DRAIN = 25  # seconds that running generations have to end when the gateway is told to; Kubernetes kills after 30
+
+KeysFile = Annotated[Path | None, typer.Option("--keys", help="File of API keys; read again when it changes.")]
+
+
+@app.command(epilog=EPILOG)
+def gateway(
+    url: Url = None,
+    host: Annotated[str, typer.Option(help="Address to listen on; another than this machine's own needs --keys.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one, and tells which.")] = 8080,
+    keys_file: KeysFile = None,
+    concurrency: Annotated[int, typer.Option(min=1, help="Generations of one key at once.")] = 8,
+    max_body: Annotated[int, typer.Option(min=1, help="Bytes that a request's body may have.")] = 64 * 1024,
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds for one generation, waiting included.")] = 600.0,
+    retries: Annotated[int, typer.Option(min=0, help="Tries after the first, where the server is lost or busy.")] = 3,
+) -> None:
+    """Answer OpenAI's images API: POST /v1/images/generations, GET /v1/models; and /healthz, /readyz, /metrics.
+
+    client = openai.OpenAI(base_url="http://127.0.0.1:8080/v1", api_key="any")
+    """
+    with errors_in_one_line():
+        create_app, keys_of, uvicorn = _imported()
+        keys = None if keys_file is None else keys_of(keys_file)
+        if keys is None and not _is_loopback(host):
+            raise InvalidRequest(f"host is {host!r}, and anybody could ask: use --keys with it, or 127.0.0.1", "host")
+        servers = ", ".join(address.text for address in addresses(url, "grpc"))
+        client = AsyncClient(url, "grpc", retries=retries)
+        application = create_app(client, keys=keys, concurrency=concurrency, max_body=max_body, timeout=timeout)
+        with _listener(host, port) as listener:
+            shown = f"[{host}]" if ":" in host else host
+            who = "anybody here" if keys is None else f"{len(keys)} keys"
+            typer.echo(f"http://{shown}:{listener.getsockname()[1]}/v1 for {who}, from {servers}")
+            config = uvicorn.Config(application, server_header=False, timeout_graceful_shutdown=DRAIN)
+            uvicorn.Server(config).run(sockets=[listener])
+
+
+@app.command(epilog=EPILOG)
+def gateway_key(
+    name: Annotated[str, typer.Argument(help="Whose key it is: in the metrics, and for the limit of each key.")],
+    keys_file: Annotated[Path, typer.Option("--keys", help="The file that the key's hash is added to.")],
+) -> None:
+    """Make an API key for the gateway: prints it, once, and adds its hash to the file."""
+    with errors_in_one_line():
+        _imported()
+        from ..gateway import new_key
+
+        key, line = new_key(name)
+        with open(os.open(keys_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a", encoding="utf-8") as file:
+            file.write(line)
+        typer.echo(key)
+
+
+def _imported() -> tuple[Any, Any, Any]:
+    # Imported here because the extra may not be installed, and takes half a second where it is.
+    try:
+        import uvicorn
+
+        from ..gateway import Keys, create_app
+    except ModuleNotFoundError as error:
+        raise DiffusionError(f"{error.name} is not installed: pip install 'triton-diffusion[web]'") from error
+    return create_app, Keys, uvicorn
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise OSError(f"cannot listen on {host}:{port}: {error.strerror or error}") from error

@@ -1,0 +1,62 @@
+"""What goes wrong, in OpenAI's shape: {"error": {"message", "type", "param", "code"}}."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+
+from starlette.exceptions import HTTPException
+
+from .._errors import DeadlineExceeded, DiffusionError, ServerOverloaded, ServerUnavailable
+
+_PAUSE = 1.0  # seconds after which to ask again, where the server named no time
+# OpenAI's clients try 429 and every status from 500 again, unless told not to.
+_FINAL = {"x-should-retry": "false"}
+_TYPES = {401: "authentication_error", 429: "rate_limit_error"}
+
+
+class Refusal(Exception):
+    """An answer that is an error. `param` is the field of the request that it is about."""
+
+    def __init__(
+        self, status: int, code: str, message: str, param: str | None = None, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.param = param
+        self.headers = dict(headers or {})
+
+    @property
+    def body(self) -> dict[str, object]:
+        kind = "server_error" if self.status >= 500 else _TYPES.get(self.status, "invalid_request_error")
+        return {"error": {"message": self.message, "type": kind, "param": self.param, "code": self.code}}
+
+
+def api_error(error: Exception) -> Refusal:
+    """The answer for whatever was raised. Of what is none of ours, nothing is told."""
+    match error:
+        case Refusal():
+            return error
+        case DiffusionError():
+            return _of_the_server(error)
+        case HTTPException():  # no such path, or not with this method
+            return Refusal(error.status_code, _code(error.status_code), str(error.detail), headers=error.headers)
+        case _:
+            return Refusal(500, "internal_error", "the gateway failed: its log says why", headers=_FINAL)
+
+
+def _code(status: int) -> str:
+    return HTTPStatus(status).phrase.lower().replace(" ", "_")
+
+
+def _of_the_server(error: DiffusionError) -> Refusal:
+    headers = {} if error.request_id is None else {"x-request-id": error.request_id}
+    match error:
+        case ServerUnavailable():
+            seconds = (isinstance(error, ServerOverloaded) and error.retry_after) or _PAUSE
+            code = "server_overloaded" if isinstance(error, ServerOverloaded) else "server_unavailable"
+            return Refusal(503, code, str(error), headers=headers | {"retry-after": f"{seconds:.0f}"})
+        case DeadlineExceeded():
+            return Refusal(504, "timeout", str(error), headers=headers | _FINAL)
+        case _:
+            return Refusal(500, "generation_failed", str(error), headers=headers | _FINAL)

@@ -1,0 +1,79 @@
+"""What can compute a checkpoint's three networks, and whether this machine has what it takes."""
+
+import importlib.util
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import onnxruntime
+import torch
+
+from export.benchmark.loop import Loop, Networks
+from export.benchmark.workplace import Workplace
+
+
+@dataclass(frozen=True)
+class Engine(ABC):
+    """One way to compute the networks. Engines are small and picklable; the weights come with `open`."""
+
+    precision: str = "fp32"  # or bf16, fp16: of the UNet's matrix products
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """Tells apart all engines whose pictures may differ; also a folder's name."""
+
+    def missing(self, workplace: Workplace) -> str | None:
+        """Why this machine cannot run it, in a few words; None where it can."""
+        return None
+
+    @property
+    def graphs(self) -> str | None:
+        """The precision of the exported graphs that `open` reads; None where it reads the checkpoint."""
+        return None
+
+    @abstractmethod
+    def open(self, workplace: Workplace) -> Loop:
+        """The loop around the networks, weights loaded."""
+
+
+@dataclass(frozen=True)
+class OnnxEngine(Engine):
+    """The exported graphs by ONNX Runtime, on the GPU where there is one."""
+
+    @property
+    def name(self) -> str:
+        return "onnxruntime" if self.precision == "fp32" else f"onnxruntime-{self.precision}"
+
+    def missing(self, workplace: Workplace) -> str | None:
+        if self._provider() not in onnxruntime.get_available_providers():
+            return "ONNX Runtime is installed without CUDA"
+        return None
+
+    @property
+    def graphs(self) -> str | None:
+        return self.precision
+
+    def open(self, workplace: Workplace) -> Loop:
+        return Loop(workplace.repository(), Networks.named(lambda name: self._session(workplace, name)))
+
+    def _session(self, workplace: Workplace, name: str) -> Callable[..., np.ndarray]:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = workplace.threads
+        path = workplace.repository(self.precision) / name / "1/model.onnx"
+        session = onnxruntime.InferenceSession(path, options, providers=[self._provider()])
+        return lambda **inputs: session.run(None, inputs)[0]
+
+    def _provider(self) -> str:
+        return "CUDAExecutionProvider" if device() == "cuda" else "CPUExecutionProvider"
+
+
+def device() -> str:
+    """Where PyTorch runs: `cuda` or `cpu`."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def installed(module: str) -> bool:
+    """Whether `module` could be imported."""
+    return importlib.util.find_spec(module) is not None

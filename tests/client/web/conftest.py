@@ -1,0 +1,39 @@
+"""The page in its own environment, and a real Chromium that looks at it."""
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page
+
+from tests.browsing import chromium, served_page, visit
+from tests.launching import Server
+
+
+@pytest.fixture(scope="session")
+def page_url(server: Server) -> Iterator[str]:
+    """The page, for the running server."""
+    with served_page(server) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """A headless Chromium; without one the tests fail."""
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def page(browser: Browser, page_url: str) -> Iterator[Page]:
+    """A visitor who has opened the page. Whatever it asks the outside for fails the test."""
+    outside: list[str] = []
+    page = browser.new_page()
+    page.on("request", lambda request: outside.append(request.url) if _outside(request.url, page_url) else None)
+    visit(page, page_url)
+    yield page
+    page.close()
+    assert outside == []
+
+
+def _outside(url: str, page_url: str) -> bool:
+    return not url.startswith((page_url, "data:", "blob:"))
