@@ -12,6 +12,9 @@ from triton_diffusion import AsyncClient, Client, DeadlineExceeded, InvalidReque
 from triton_diffusion._attempts import Deadline
 from triton_diffusion._shared_memory import Region, Regions
 
+# They count the regions of the whole machine, so none may make some beside another.
+pytestmark = pytest.mark.xdist_group("server")
+
 PROMPT = "a small red circle on the left of a blue background"
 SETTINGS = {"num_images": 2, "num_inference_steps": 2, "seed": 7}
 
