@@ -3,6 +3,7 @@
 import time
 
 import pytest
+from onnxruntime.capi.onnxruntime_pybind11_state import NoSuchFile
 
 from export.benchmark import timing
 from export.benchmark.engines import OnnxEngine
@@ -22,7 +23,7 @@ def test_the_figures_fit_each_other(workplace: Workplace):
 
 
 def test_what_goes_wrong_in_the_process_is_told(workplace: Workplace):
-    with pytest.raises(FileNotFoundError, match="tensorrt"):
+    with pytest.raises(NoSuchFile, match="tensorrt"):
         measure(OnnxEngine("tensorrt"), Sampler("dpmpp_2m", 4), workplace)
 
 
