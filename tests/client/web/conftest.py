@@ -1,4 +1,4 @@
-"""The page in its own environment, and a real Chromium that looks at it."""
+"""The page, and a real Chromium that looks at it."""
 
 from collections.abc import Iterator
 
@@ -16,9 +16,9 @@ def page_url(server: Server) -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """A headless Chromium; without one the tests fail."""
+    """A headless Chromium; without one the tests fail. While it is open, asyncio.run refuses to work."""
     with chromium() as browser:
         yield browser
 

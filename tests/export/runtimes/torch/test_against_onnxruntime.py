@@ -1,5 +1,6 @@
 """The torch runtime on the shipped checkpoint against ONNX Runtime's FP32 graphs: engine by engine, and served."""
 
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -92,16 +93,16 @@ def test_a_served_picture(server, repositories: dict[str, Path], start: Callable
     assert psnr(np.asarray(pictures[2]), np.asarray(alone)) >= 50
 
 
-def test_a_server_without_pytorch_says_so_in_one_line(
-    repositories: dict[str, Path], start: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_server_that_lacks_a_package_says_so_in_one_line(
+    repositories: dict[str, Path], start: Callable, tmp_path: Path
 ) -> None:
-    (tmp_path / "torch.py").write_text("raise ModuleNotFoundError(\"No module named 'torch'\")\n")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    launcher = start(repositories["fp32"], stderr=PIPE)
+    repository = shutil.copytree(repositories["fp32"], tmp_path / "model_repository")
+    (repository / "unet/1/modules.py").write_text("import no_such_package\n")
+    launcher = start(repository, stderr=PIPE)
     _, message = launcher.communicate(timeout=60)
     assert launcher.returncode == 1
     assert message.count("\n") == 1
-    assert "No module named 'torch'" in message
+    assert "No module named 'no_such_package'" in message
     assert "pip install -r requirements/torch.txt" in message
 
 
