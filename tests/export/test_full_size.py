@@ -1,11 +1,14 @@
 """Stable Diffusion 1.5's architecture at full size, from random weights to a repository."""
 
 import multiprocessing
+import os
+import re
 import resource
 import subprocess
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import onnx
@@ -42,8 +45,11 @@ def write_one_plan(checkpoint: Path, name: str, repository: Path) -> tuple[list[
     export.repository.ENGINES = (name,)
     found = read_checkpoint(str(checkpoint))
     begun = [("", time.monotonic())]
+    building = 0.0
 
     def report(text: str) -> None:
+        nonlocal building
+        building = max(building, *map(peak_memory, children()), 0.0)
         if not text.startswith(f"{begun[-1][0]}, "):
             begun.append((text, time.monotonic()))
 
@@ -52,8 +58,20 @@ def write_one_plan(checkpoint: Path, name: str, repository: Path) -> tuple[list[
     export.repository.write_repository(order, repository, report)
     ends = [start for _, start in begun[2:]] + [time.monotonic()]
     took = [(text, end - start) for (text, start), end in zip(begun[1:], ends)]
-    usage = (resource.getrusage(who).ru_maxrss * 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return took, *usage
+    return took, peak_memory(os.getpid()), building
+
+
+def children() -> list[int]:
+    """The processes that this one has started."""
+    return [int(pid) for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()]
+
+
+def peak_memory(pid: int) -> float:
+    """Bytes that a process has held at once since it was started, unlike getrusage, which begins with its parent's."""
+    with suppress(OSError):
+        found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+        return 1024.0 * int(found[1]) if found else 0.0
+    return 0.0
 
 
 @pytest.mark.slow
