@@ -29,8 +29,8 @@ class Engine(ABC):
         return None
 
     @property
-    def graphs(self) -> str | None:
-        """The precision of the exported graphs that `open` reads; None where it reads the checkpoint."""
+    def exported(self) -> str | None:
+        """The kind of export that `open` reads; None where it reads the checkpoint."""
         return None
 
     @abstractmethod
@@ -52,7 +52,7 @@ class OnnxEngine(Engine):
         return None
 
     @property
-    def graphs(self) -> str | None:
+    def exported(self) -> str:
         return self.precision
 
     def open(self, workplace: Workplace) -> Loop:

@@ -54,8 +54,8 @@ class Run:
         return Record(checkpoint, machine(), gflop, rates, reference, results)
 
     def _prepare(self, result: Result) -> Result:
-        if result.rung.engine.graphs:
-            self.workplace.export(result.rung.engine.graphs, self.report)
+        if result.rung.engine.exported:
+            self.workplace.export(result.rung.engine.exported, self.report)
         return result
 
     def _time(self, rung: Rung) -> Timing:

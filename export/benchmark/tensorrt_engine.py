@@ -16,7 +16,7 @@ OUTPUTS = {"text_encoder": "context", "unet": "model_output", "vae_decoder": "im
 
 @dataclass(frozen=True)
 class TensorRTEngine(Engine):
-    """The plans that `python -m export CHECKPOINT --runtime tensorrt` builds on this machine."""
+    """The plans that `--runtime tensorrt` builds on this machine."""
 
     precision: str = "fp16"
     cuda_graphs: bool = False  # replay each call as one CUDA graph
@@ -30,11 +30,11 @@ class TensorRTEngine(Engine):
             return "no GPU on this machine"
         if not installed("tensorrt"):
             return "TensorRT is not installed"
-        repository = workplace.repository("tensorrt")
-        if not (repository / "unet/1/model.plan").exists():
-            folder = workplace.checkpoint.folder
-            return f"no plans: python -m export {folder} --runtime tensorrt --precision fp16 --repository {repository}"
         return None
+
+    @property
+    def exported(self) -> str:
+        return "tensorrt"
 
     def open(self, workplace: Workplace) -> Loop:
         repository = workplace.repository("tensorrt")

@@ -7,12 +7,19 @@ from functools import cached_property
 from pathlib import Path
 
 from export.checkpoint import Checkpoint
-from export.config import Precision
+from export.config import Precision, Runtime
 from export.layout import COMPONENTS
+from export.plans import choose_target
 from export.repository import Export, write_repository
 from export.sizes import choose_sizes
 
 CODE = Path(__file__).parents[1]
+KINDS = {
+    "fp32": (Runtime.PYTHON, Precision.FP32),
+    "fp16": (Runtime.PYTHON, Precision.FP16),
+    "tensorrt": (Runtime.TENSORRT, Precision.FP16),
+}
+"""What is exported under which name."""
 MADE_BY = "made_by"
 """The file beside the exported models that tells which code has written them."""
 
@@ -36,18 +43,19 @@ class Workplace:
         return self.folder / "pictures"
 
     def repository(self, kind: str = "fp32") -> Path:
-        """The folder of the checkpoint's graphs (`fp32`, `fp16`) or plans (`tensorrt`) as a model repository."""
+        """The folder of the checkpoint's model repository of that kind, one of `KINDS`."""
         return self.folder / kind
 
-    def export(self, precision: str, report: Callable[[str], None]) -> None:
-        """Write the repository of graphs in `precision` unless it is there, written by this very code."""
-        repository = self.repository(precision)
+    def export(self, kind: str, report: Callable[[str], None]) -> None:
+        """Write the repository of that kind unless it is there, written by this very code."""
+        repository = self.repository(kind)
         made_by = repository / MADE_BY
         if made_by.exists() and made_by.read_text() == code_digest():
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        sizes = choose_sizes(self.checkpoint, None, None)
-        write_repository(Export(self.checkpoint, sizes, precision=Precision(precision)), repository, report)
+        sizes, (runtime, precision) = choose_sizes(self.checkpoint, None, None), KINDS[kind]
+        target = choose_target(runtime, None)
+        write_repository(Export(self.checkpoint, sizes, runtime, precision, target=target), repository, report)
         made_by.write_text(code_digest())
 
 

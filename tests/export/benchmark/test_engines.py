@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from export.benchmark.diffusers_engine import DiffusersEngine
-from export.benchmark.engines import Engine, OnnxEngine
+from export.benchmark.engines import Engine, OnnxEngine, device
 from export.benchmark.samplers import DPMPP_2M
 from export.benchmark.tensorrt_engine import TensorRTEngine
 from export.benchmark.torch_engine import ServedTorchEngine, TorchEngine
@@ -31,6 +31,17 @@ def test_every_engine_computes_what_the_graph_does(workplace: Workplace, engine:
     output = engine.open(workplace).unet(*inputs)
     assert output.dtype == np.float32
     assert relative_error(exact.unet(*inputs), output) < tolerance
+
+
+@pytest.mark.skipif(device() != "cuda", reason="no GPU")
+@pytest.mark.parametrize("cuda_graphs", [False, True])
+def test_a_plan_computes_what_the_graph_does(workplace: Workplace, cuda_graphs: bool):
+    pytest.importorskip("tensorrt")
+    workplace.export("tensorrt", report=print)
+    exact, plan = OnnxEngine().open(workplace), TensorRTEngine(cuda_graphs=cuda_graphs).open(workplace)
+    inputs = exact.unet_inputs()
+    for _ in range(2):  # the second call replays the graph
+        assert relative_error(exact.unet(*inputs), plan.unet(*inputs)) < 1e-2
 
 
 def test_diffusers_pipeline_draws_the_same_picture(workplace: Workplace):
