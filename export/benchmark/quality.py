@@ -28,6 +28,8 @@ EXACT: Engine = TorchEngine(efficient_attention=True) if device() == "cuda" else
 """Computes whatever takes hundreds of steps: FP32, equal to plain PyTorch but for rounding, and faster."""
 PLAIN = TorchEngine()
 """What the other engines' pictures are compared with."""
+ENGINE_PICTURES = 64
+"""Pictures that the other engines are judged by: they differ from `PLAIN` by rounding only."""
 FIRST_SEED = 1000
 CONFIRMED = 8
 """Pictures on which the fine solution is compared with the finer one."""
@@ -44,6 +46,7 @@ class Figures:
     """The quality of one rung; None where a figure does not apply."""
 
     engine: str  # that computed the pictures
+    pictures: int
     rms: float | None  # distance from the fine ODE solution, in standard deviations of its latents
     rms_interval: tuple[float, float] | None  # 95 %
     adherence: float | None  # share of the pictures that show all that their prompts say
@@ -69,26 +72,27 @@ class Quality:
     def figures(self, rung: Rung) -> Figures:
         """The quality of `rung`; those of another sampler than 2M are computed by `EXACT`, whatever their engine."""
         engine = rung.engine if rung.sampler == DPMPP_2M else EXACT
-        answers = self.answers(rung.sampler, engine)
+        count = len(self._prompts) if engine in (EXACT, PLAIN) else min(ENGINE_PICTURES, len(self._prompts))
+        answers = self.answers(rung.sampler, engine, count)
         rms = rms_interval = adherence = adherence_interval = p = decibels = None
         if rung.sampler.deterministic:
-            rms, rms_interval = distance(answers.latent, self._fine.latent)
+            rms, rms_interval = distance(answers.latent, self._fine.latent[:count])
         if self._judges:
             right = self._verdicts(answers)
             adherence, adherence_interval = share(right)
-            p = mcnemar(self._reference, right)
+            p = mcnemar(self._reference[:count], right)
         if rung.sampler == DPMPP_2M and engine != PLAIN:
-            decibels = min(psnr(self.answers(DPMPP_2M, PLAIN).image, answers.image), MAX_PSNR)
-        return Figures(engine.name, rms, rms_interval, adherence, adherence_interval, p, decibels)
+            decibels = min(psnr(self.answers(DPMPP_2M, PLAIN, count).image, answers.image), MAX_PSNR)
+        return Figures(engine.name, count, rms, rms_interval, adherence, adherence_interval, p, decibels)
 
     def confirmation(self) -> float:
         """Distance of the fine solution from the finer one, on the first few questions."""
         finer = self._pictures(EXACT, fine_table(self._served.noise_schedule, FINER_STEPS), CONFIRMED)
         return distance(self._fine.latent[:CONFIRMED], finer.latent)[0]
 
-    def answers(self, sampler: Sampler, engine: Engine) -> Pictures:
-        """What `sampler` makes of the questions, computed by `engine`."""
-        return self._pictures(engine, step_table(self._served.noise_schedule, sampler.name, sampler.steps))
+    def answers(self, sampler: Sampler, engine: Engine, count: int | None = None) -> Pictures:
+        """What `sampler` makes of the first `count` questions, or of all, computed by `engine`."""
+        return self._pictures(engine, step_table(self._served.noise_schedule, sampler.name, sampler.steps), count)
 
     @cached_property
     def _fine(self) -> Pictures:

@@ -14,7 +14,9 @@ from export.benchmark.timing import Timing
 
 def judged(sampler: Sampler, rms: float | None = None, p: float | None = None, psnr: float | None = None) -> Result:
     interval = None if rms is None else (rms, rms)
-    return Result(Rung(sampler.name, sampler, OnnxEngine()), quality=Figures("x", rms, interval, None, None, p, psnr))
+    return Result(
+        Rung(sampler.name, sampler, OnnxEngine()), quality=Figures("x", 256, rms, interval, None, None, p, psnr)
+    )
 
 
 @pytest.mark.parametrize(
