@@ -29,7 +29,7 @@ MODELS = ("diffusion", "text_to_image", "text_encoder", "unet", "vae_decoder")
 MIN_SHARED_MEMORY = 128 * 2**20
 """Bytes of /dev/shm: tensors travel through it, and the 64 MB that containers get by default run out under load."""
 EXIT_TIMEOUT = 30
-"""Seconds that Triton takes at most to end by itself: the sixteen processes of text_to_image need ten."""
+"""Seconds that Triton takes at most to end by itself."""
 KILL_TIMEOUT = 45
 """Seconds after which it is ended by force."""
 
@@ -46,8 +46,15 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--connection-age", type=float, default=0, help="seconds until gRPC clients must reconnect; 0: never"
     )
+    parser.add_argument("--max-queue", type=_count, help="pictures that may wait, more are refused (default: 64)")
     parser.add_argument("--verbose", action="store_true", help="show all that Triton says while it loads")
     return parser.parse_args()
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no count: use a whole number from 0 on")
+    return int(text)
 
 
 def check_surroundings(arguments: argparse.Namespace) -> None:
@@ -114,7 +121,7 @@ class Server:
         ]
         self._process = subprocess.Popen(
             command,
-            env={**os.environ, **installation.environment, "TRITON_DIFFUSION_DRAIN_FILE": str(drain_file)},
+            env={**os.environ, **installation.environment, **_settings_of_diffusion(arguments, drain_file)},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -194,6 +201,14 @@ class Server:
     def _address(self, port: int) -> str:
         host = "127.0.0.1" if self._arguments.host == "0.0.0.0" else self._arguments.host
         return f"{host}:{port}"
+
+
+def _settings_of_diffusion(arguments: argparse.Namespace, drain_file: Path) -> dict[str, str]:
+    """What model_repository/diffusion/1/model.py reads from its environment."""
+    settings = {"TRITON_DIFFUSION_DRAIN_FILE": str(drain_file)}
+    if arguments.max_queue is not None:
+        settings["TRITON_DIFFUSION_MAX_QUEUE"] = str(arguments.max_queue)
+    return settings
 
 
 def _get(url: str) -> str | None:

@@ -8,6 +8,9 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
+UNBOUNDED = sys.maxsize
+"""The queue's length: here nobody is refused."""
+
 
 class InProcess:
     """Generates pictures with the repository's own `diffusion` code and ONNX Runtime on the CPU."""
@@ -32,6 +35,7 @@ class InProcess:
             lambda sample, timestep, context: unet(sample=sample, timestep=timestep, context=context),
             lambda latent: vae_decoder(latent=latent),
             max_active_samples,
+            UNBOUNDED,
             _Unmeasured(),
         )
 
@@ -79,6 +83,10 @@ class _Answer:
 
     def nothing(self) -> None: ...
 
+    def ended(self, outcome: str, facts: dict[str, object]) -> None: ...
+
 
 class _Unmeasured:
     def add(self, name: str, amount: float) -> None: ...
+
+    def observe(self, name: str, value: float) -> None: ...

@@ -124,6 +124,7 @@ _REQUEST = (
     Tensor("timestep_spacing", "STRING", (1,), optional=True),
     Tensor("eta", "FP32", (1,), optional=True),
     Tensor("seed", "INT64", (1,), optional=True),
+    Tensor("priority", "STRING", (1,), optional=True),
 )
 _RESULT = (Tensor("image", "UINT8", (None, None, None, 3)), Tensor("seed", "INT64", (None,)))
 

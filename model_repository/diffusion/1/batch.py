@@ -1,5 +1,6 @@
 """The active samples of one latent size, laid out so that one UNet call and one update advance them all."""
 
+import time
 from collections.abc import Callable
 from typing import Protocol
 
@@ -18,6 +19,10 @@ class Listener(Protocol):
     def cancelled(self) -> bool:
         """Whether nobody waits any more; looked at before every step."""
 
+    @property
+    def deadline(self) -> float:
+        """time.monotonic() from which on nobody waits; looked at before every step."""
+
     def queued(self, position: int) -> None:
         """The generation waits for room; `position` 1 is next."""
 
@@ -33,6 +38,9 @@ class Listener(Protocol):
     def dropped(self) -> None:
         """The generation has ended because it was cancelled."""
 
+    def expired(self) -> None:
+        """The generation has ended because its deadline has passed."""
+
 
 class Generation:
     """A request on its way through the loop."""
@@ -43,10 +51,16 @@ class Generation:
         self.listener = listener
         self.context = context
         self.step = 0
-        self.told_position: int | None = None  # in the queue, the last that the listener heard
+        self.started = False  # whether it has been in a batch; it may have been taken out again, and wait
+        self.arrived = time.monotonic()
+        self.told_place: int | None = None  # in the queue, the last that the listener heard
         self.noise = [NoiseStream(int(seed)) for seed in request.seeds]
         self.latent = np.stack([stream.normal(latent_shape) for stream in self.noise])  # (N, C, h, w)
         self.old_denoised = np.zeros_like(self.latent)
+
+    @property
+    def num_samples(self) -> int:
+        return len(self.latent)
 
     @property
     def latent_shape(self) -> tuple[int, ...]:
@@ -96,6 +110,10 @@ class Batch:
     @property
     def num_samples(self) -> int:
         return len(self._latent)
+
+    @property
+    def latent_shape(self) -> tuple[int, ...]:
+        return self._latent.shape[1:]
 
     def advance(self, unet: UNet) -> None:
         """Take every generation one step on, with one call of `unet`."""

@@ -7,32 +7,45 @@ import triton_python_backend_utils as pb_utils
 COUNTERS = {
     "unet_steps": "UNet calls",
     "unet_samples": "Samples advanced by UNet calls; over unet_steps this is the mean batch",
-    "queue_wait_seconds": "Seconds that requests waited for room among the active samples",
-    "generation_seconds": "Seconds from acceptance to the last response, over all requests",
+    "unet_seconds": "Seconds inside UNet calls; over unet_steps this is the mean step",
 }
 GAUGES = {
     "active_samples": "Samples in the loop",
+    "max_active_samples": "Samples that the loop has room for",
     "waiting_requests": "Requests waiting for room in the loop",
     "requests_in_flight": "Requests accepted and not yet answered",
 }
-OUTCOMES = ("done", "cancelled", "failed")
+HISTOGRAMS = {
+    "queue_wait_seconds": "Seconds that requests waited for room among the active samples",
+    "generation_seconds": "Seconds from acceptance to the last response",
+}
+BUCKETS = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250]  # seconds
+OUTCOMES = ("done", "cancelled", "failed", "refused", "expired", "invalid")
 
 
 class TritonMetrics:
-    """Counters and gauges named `diffusion_*`; `add` is safe from every thread."""
+    """Counters, gauges and histograms named `diffusion_*`; safe from every thread."""
 
     def __init__(self) -> None:
         self._one_at_a_time = threading.Lock()  # increments from two threads at once crash Triton 2.51
         family = pb_utils.MetricFamily
         counters = [family(f"diffusion_{name}_total", text, family.COUNTER) for name, text in COUNTERS.items()]
         gauges = [family(f"diffusion_{name}", text, family.GAUGE) for name, text in GAUGES.items()]
+        histograms = [family(f"diffusion_{name}", text, family.HISTOGRAM) for name, text in HISTOGRAMS.items()]
         outcomes = family("diffusion_requests_total", "Requests ended, by outcome", family.COUNTER)
-        self._families = [*counters, *gauges, outcomes]  # a family that is collected takes its metrics along
-        self._metrics = {name: family.Metric(labels={}) for name, family in zip([*COUNTERS, *GAUGES], self._families)}
-        for outcome in OUTCOMES:
-            self._metrics[f"requests_{outcome}"] = outcomes.Metric(labels={"outcome": outcome})
+        self._families = [*counters, *gauges, *histograms, outcomes]  # collected, one takes its metrics along
+        self._metrics = {name: family.Metric(labels={}) for name, family in zip(COUNTERS, counters)}
+        self._metrics |= {name: family.Metric(labels={}) for name, family in zip(GAUGES, gauges)}
+        self._metrics |= {name: f.Metric(labels={}, buckets=BUCKETS) for name, f in zip(HISTOGRAMS, histograms)}
+        self._metrics |= {f"requests_{name}": outcomes.Metric(labels={"outcome": name}) for name in OUTCOMES}
 
     def add(self, name: str, amount: float) -> None:
         """Count `amount` up, or, for a gauge, down."""
+        if amount:
+            with self._one_at_a_time:
+                self._metrics[name].increment(float(amount))
+
+    def observe(self, name: str, value: float) -> None:
+        """Put `value`, in seconds, into a histogram."""
         with self._one_at_a_time:
-            self._metrics[name].increment(float(amount))
+            self._metrics[name].observe(value)

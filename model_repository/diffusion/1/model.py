@@ -2,7 +2,10 @@
 
 import functools
 import json
+import math
 import os
+import secrets
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,15 +13,17 @@ import engines
 import numpy as np
 import triton_python_backend_utils as pb_utils
 from checkpoint import Checkpoint
+from errors import DeadlineExceeded, RequestError, ShuttingDown
 from metrics import TritonMetrics
 from pipeline import Pipeline
 from request import InvalidRequest, parse_request
-from scheduler import ShuttingDown
 from text import PromptEncoder
 
 FINAL = pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
 DRAIN_FILE = os.environ.get("TRITON_DIFFUSION_DRAIN_FILE", "")
 """While this file exists, new requests are refused: the launcher makes it before it stops the server."""
+MAX_QUEUE = os.environ.get("TRITON_DIFFUSION_MAX_QUEUE", "")
+"""The launcher's --max-queue, in place of the parameter of config.pbtxt."""
 
 
 class TritonPythonModel:
@@ -35,6 +40,7 @@ class TritonPythonModel:
             engines.unet,
             engines.vae_decoder,
             int(parameters["max_active_samples"]["string_value"]),
+            int(MAX_QUEUE or parameters["max_queue"]["string_value"]),
             TritonMetrics(),
         )
         self._by_token: dict[str, TritonResponder] = {}
@@ -42,12 +48,12 @@ class TritonPythonModel:
     def execute(self, requests: list) -> None:
         for request in requests:
             parameters = json.loads(request.parameters() or "{}")
-            responder = TritonResponder(request.get_response_sender(), tell_place="token" not in parameters)
+            responder = TritonResponder(request.get_response_sender(), request.request_id())
             if "cancel" in parameters:
                 self._cancel(parameters["cancel"])
                 responder.nothing()
             elif DRAIN_FILE and os.path.exists(DRAIN_FILE):
-                responder.error(ShuttingDown())
+                self._pipeline.refuse(ShuttingDown(), responder)
             else:
                 self._accept(request, parameters.get("token"), responder)
 
@@ -59,12 +65,13 @@ class TritonPythonModel:
         try:
             parsed = parse_request(tensors, self._checkpoint)
         except InvalidRequest as error:
-            responder.error(error)
+            self._pipeline.refuse(error, responder)
             return
         if token:
             self._by_token[token] = responder
             responder.on_last = functools.partial(self._by_token.pop, token)
-        self._pipeline.submit(parsed, responder)
+        microseconds = request.timeout()
+        self._pipeline.submit(parsed, responder, microseconds / 1e6 if microseconds else math.inf)
 
     def _cancel(self, token: str) -> None:
         """Drop the request that `text_to_image` sent with `token`: BLS has no cancellation of its own."""
@@ -74,18 +81,16 @@ class TritonPythonModel:
 
 
 class TritonResponder:
-    """Sends the responses to one request."""
+    """Sends the responses to one request, and logs its end."""
 
-    def __init__(self, sender, tell_place: bool) -> None:
-        """`tell_place`: whether the place in the queue is of interest, as it is not to text_to_image."""
+    def __init__(self, sender, request_id: str) -> None:
         self._sender = sender
-        self._tell_place = tell_place
+        self._request_id = request_id or secrets.token_hex(8)
         self.cancelled = False
         self.on_last: Callable[[], object] = lambda: None
 
     def queued(self, position: int, num_steps: int, seeds: np.ndarray) -> None:
-        if self._tell_place:
-            self._tell(0, num_steps, seeds, {"queue_position": np.array([position], np.int32)})
+        self._tell(0, num_steps, seeds, {"queue_position": np.array([position], np.int32)})
 
     def progress(self, step: int, num_steps: int, seeds: np.ndarray, preview: np.ndarray | None) -> None:
         self._tell(step, num_steps, seeds, {} if preview is None else {"preview": preview})
@@ -94,14 +99,27 @@ class TritonResponder:
         self._last(_response(num_steps, num_steps, seeds, {"image": image}))
 
     def error(self, reason: Exception) -> None:
-        code = _code(reason)
+        code = reason.code if isinstance(reason, RequestError) else "INTERNAL"
         # A stream has no place for the code and BLS loses it, so clients and text_to_image read it from the message.
-        error = pb_utils.TritonError(f"{code}: {reason}", getattr(pb_utils.TritonError, code))
+        name = "DEADLINE_EXCEEDED" if isinstance(reason, DeadlineExceeded) else code
+        error = pb_utils.TritonError(f"{name}: {reason}", getattr(pb_utils.TritonError, code))
         self._last(pb_utils.InferenceResponse(error=error))
 
     def nothing(self) -> None:
         self.on_last()
         self._sender.send(flags=FINAL)
+
+    def ended(self, outcome: str, facts: dict[str, object]) -> None:
+        record = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "level": "info" if outcome in ("done", "cancelled") else "warning",
+            "event": "request",
+            "model": "diffusion",
+            "request_id": self._request_id,
+            "outcome": outcome,
+            **facts,
+        }
+        print(json.dumps(record), flush=True)
 
     def _tell(self, step: int, num_steps: int, seeds: np.ndarray, extra: dict[str, np.ndarray]) -> None:
         self.cancelled = self.cancelled or self._sender.is_cancelled()
@@ -116,10 +134,3 @@ class TritonResponder:
 def _response(step: int, num_steps: int, seeds: np.ndarray, extra: dict[str, np.ndarray]):
     tensors = {"step": np.array([step], np.int32), "num_steps": np.array([num_steps], np.int32), "seed": seeds, **extra}
     return pb_utils.InferenceResponse([pb_utils.Tensor(name, array) for name, array in tensors.items()])
-
-
-def _code(reason: Exception) -> str:
-    """The name of Triton's error code for `reason`."""
-    if isinstance(reason, InvalidRequest):
-        return "INVALID_ARG"
-    return "UNAVAILABLE" if isinstance(reason, ShuttingDown) else "INTERNAL"

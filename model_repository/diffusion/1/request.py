@@ -4,9 +4,11 @@ import math
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import IntEnum
 
 import numpy as np
 from checkpoint import Checkpoint
+from errors import InvalidRequest
 from sampling import StepTable, step_table
 
 MAX_PROMPT_BYTES = 4096
@@ -18,8 +20,15 @@ DEFAULT_STEPS = 20
 DEFAULT_SAMPLER = "dpmpp_2m"
 
 
-class InvalidRequest(ValueError):
-    """One line: the field, the value given, and what is allowed."""
+class Priority(IntEnum):
+    """The smaller goes first."""
+
+    HIGH = 0
+    NORMAL = 1
+    LOW = 2
+
+
+PRIORITIES = {priority.name.lower(): priority for priority in reversed(Priority)}
 
 
 @dataclass(frozen=True)
@@ -35,6 +44,12 @@ class Request:
     seed: int  # image k uses seed + k
     preview_interval: int  # steps; 0 sends no previews
     table: StepTable  # what sampler, num_inference_steps, timestep_spacing and eta amount to
+    priority: Priority = Priority.NORMAL
+
+    @property
+    def cost(self) -> int:
+        """Rows of UNet calls that the request takes: steps x images."""
+        return len(self.table) * self.num_images
 
     @property
     def guided(self) -> bool:
@@ -74,6 +89,7 @@ def parse_request(tensors: Mapping[str, np.ndarray], checkpoint: Checkpoint) -> 
         seed=fields.integer("seed", None, 0, MAX_SEED),
         preview_interval=fields.integer("preview_interval", 0, 0, MAX_STEPS),
         table=table,
+        priority=fields.priority("priority"),
     )
 
 
@@ -102,6 +118,12 @@ class _Fields:
         except UnicodeDecodeError as error:
             byte = value[error.start]
             raise InvalidRequest(f"{name} has byte 0x{byte:02x} at {error.start}: send valid UTF-8") from error
+
+    def priority(self, name: str) -> Priority:
+        value = self.text(name, "normal")
+        if value not in PRIORITIES:
+            raise InvalidRequest(f"{name} is {value!r}: use {', '.join(PRIORITIES)}")
+        return PRIORITIES[value]
 
     def integer(self, name: str, default: int | None, low: int, high: int) -> int:
         value = self._value(name)

@@ -6,23 +6,25 @@ from collections import deque
 from typing import Protocol
 
 from batch import Batch, Generation, UNet
+from errors import ShuttingDown
+from lineup import Lineup
+
+NEAR = 8
+"""Places at the head of the queue, of which a generation hears every one."""
 
 
 class Metrics(Protocol):
-    """Where the loop counts what it does; gauges are counted up and down."""
+    """Where the loop counts what it does."""
 
-    def add(self, name: str, amount: float) -> None: ...
+    def add(self, name: str, amount: float) -> None:
+        """Count `amount` up, or, for a gauge, down."""
 
-
-class ShuttingDown(Exception):
-    """The server is going away: the same request works on another replica, or later."""
-
-    def __init__(self) -> None:
-        super().__init__("the server is shutting down: send the request again, to another replica or later")
+    def observe(self, name: str, value: float) -> None:
+        """Put `value` into a histogram."""
 
 
 class Scheduler:
-    """Admits generations in the order they came, advances the active ones together, and lets them go when done.
+    """Advances the active generations together, shares the room out among those present, and lets them go when done.
 
     Generations of different latent sizes cannot share a call: each size has its batch, and the batches take turns.
     """
@@ -30,10 +32,15 @@ class Scheduler:
     def __init__(self, unet: UNet, max_active_samples: int, metrics: Metrics) -> None:
         """`max_active_samples` bounds the samples of all batches together; the rest wait."""
         self._unet = unet
-        self._max_active_samples = max_active_samples
         self._metrics = metrics
-        self._waiting: deque[tuple[Generation, float]] = deque()
+        self._arriving: list[Generation] = []
+        self._lineup = Lineup(max_active_samples)
         self._batches: deque[Batch] = deque()
+        self._waiting: list[Generation] = []
+        self._active_samples = 0
+        self._clock = 0  # steps made
+        self._places_told = 0.0  # when all heard theirs, time.monotonic()
+        self._changed = False  # whether somebody came or went since the room was shared out
         self._wake = threading.Condition()
         self._closing = False
         self._thread = threading.Thread(target=self._loop, name="scheduler", daemon=True)
@@ -43,7 +50,7 @@ class Scheduler:
         """Queue `generation`; its listener hears the rest."""
         with self._wake:
             if not self._closing:
-                self._waiting.append((generation, time.monotonic()))
+                self._arriving.append(generation)
                 self._metrics.add("waiting_requests", 1)
                 self._wake.notify()
                 return
@@ -58,77 +65,96 @@ class Scheduler:
 
     def _loop(self) -> None:
         while self._wait_for_work():
-            self._admit()
+            self._let_go()
+            if self._changed:
+                self._share_out()
+            self._tell_places()
             if self._batches:
-                batch = self._batches.popleft()
-                self._batches.extend(self._step(batch))
-        for generation in [g for batch in self._batches for g in batch.generations] + [g for g, _ in self._waiting]:
+                self._step(self._batches[0])
+                self._batches.rotate(-1)
+        for generation in self._lineup.generations + self._arriving:
             generation.listener.failed(ShuttingDown())
 
     def _wait_for_work(self) -> bool:
-        """Sleep until there is something to do; False when it is time to end."""
+        """Sleep until there is something to do, and take in who has come; False when it is time to end."""
         with self._wake:
-            self._wake.wait_for(lambda: self._closing or self._waiting or self._batches)
-            return not self._closing
+            self._wake.wait_for(lambda: self._closing or self._arriving or len(self._lineup) or self._changed)
+            if self._closing:
+                return False
+            arrived, self._arriving = self._arriving, []
+        for generation in arrived:
+            self._lineup.join(generation, self._clock)
+        self._waiting += arrived
+        self._changed = self._changed or bool(arrived)
+        return True
 
-    def _admit(self) -> None:
-        """Take in waiting generations, in order, as long as there is room."""
-        active = sum(batch.num_samples for batch in self._batches)
-        joining: list[Generation] = []
-        with self._wake:
-            while self._waiting:
-                generation, since = self._waiting[0]
-                if active + len(generation.latent) > self._max_active_samples and not generation.listener.cancelled:
-                    break
-                self._waiting.popleft()
-                self._metrics.add("waiting_requests", -1)
-                if generation.listener.cancelled:
-                    generation.listener.dropped()
-                    continue
-                self._metrics.add("queue_wait_seconds", time.monotonic() - since)
-                generation.listener.stepped(0, None)
-                active += len(generation.latent)
-                joining.append(generation)
-            self._tell_positions()
-        self._join(joining)
-
-    def _tell_positions(self) -> None:
-        """Tell who waits how many must go first. Telling all of a long queue every place would cost too much: each
-        hears its first, every halving, and the last eight."""
-        for position, (generation, _) in enumerate(self._waiting, start=1):
-            told = generation.told_position
-            if told is None or (position < told and (position <= 8 or position <= told // 2)):
-                generation.told_position = position
-                generation.listener.queued(position)
-
-    def _join(self, joining: list[Generation]) -> None:
-        """Put `joining` into the batches of their latent sizes."""
-        for shape in {generation.latent_shape for generation in joining}:
-            generations = [generation for generation in joining if generation.latent_shape == shape]
-            self._metrics.add("active_samples", sum(len(generation.latent) for generation in generations))
-            for position, batch in enumerate(self._batches):
-                if batch.generations[0].latent_shape == shape:
-                    self._batches[position] = Batch(batch.generations + generations)
-                    break
+    def _let_go(self) -> None:
+        """Take no further step for whom nobody waits any more."""
+        now = time.monotonic()
+        gone = [g for g in self._lineup.generations if g.listener.cancelled or g.listener.deadline <= now]
+        for generation in gone:
+            if generation.listener.cancelled:
+                generation.listener.dropped()
             else:
-                self._batches.append(Batch(generations))
+                generation.listener.expired()
+        self._leave(gone)
 
-    def _step(self, batch: Batch) -> list[Batch]:
-        """Advance `batch`; what is left of it: [] or one batch."""
-        cancelled = [generation for generation in batch.generations if generation.listener.cancelled]
-        for generation in cancelled:
-            generation.listener.dropped()
-        remaining = self._rest(batch, [g for g in batch.generations if g not in cancelled])
-        if not remaining:
-            return []
-        (batch,) = remaining
+    def _leave(self, gone: list[Generation]) -> None:
+        if gone:
+            self._lineup.leave(gone)
+            self._changed = True
+
+    def _share_out(self) -> None:
+        """Decide anew who takes part in the next step."""
+        active, waiting = self._lineup.share_out()
+        for generation in active:
+            if not generation.started:
+                generation.started = True
+                self._metrics.observe("queue_wait_seconds", time.monotonic() - generation.arrived)
+                generation.listener.stepped(0, None)
+        self._regroup(active)
+        active_samples = sum(generation.num_samples for generation in active)
+        self._metrics.add("active_samples", active_samples - self._active_samples)
+        self._metrics.add("waiting_requests", len(waiting) - len(self._waiting))
+        self._active_samples, self._waiting = active_samples, waiting
+        self._changed = False
+
+    def _regroup(self, active: list[Generation]) -> None:
+        """Put `active` into batches by latent size. A batch that stays the same is kept, and so are their turns."""
+        by_shape: dict[tuple[int, ...], list[Generation]] = {}
+        for batch in self._batches:
+            by_shape[batch.latent_shape] = []
+        for generation in active:
+            by_shape.setdefault(generation.latent_shape, []).append(generation)
+        kept = {frozenset(batch.generations): batch for batch in self._batches}
+        groups = [generations for generations in by_shape.values() if generations]
+        self._batches = deque(kept.get(frozenset(generations)) or Batch(generations) for generations in groups)
+
+    def _tell_places(self) -> None:
+        """Tell who waits to begin how many must go first: each hears its first place, every change near the head, and
+        all hear theirs once a second, which shows to both ends that the other is still there."""
+        now = time.monotonic()
+        all_hear = now - self._places_told >= 1
+        if all_hear:
+            self._places_told = now
+        for place, generation in enumerate(self._waiting, start=1):
+            told = generation.told_place
+            if not generation.started and (all_hear or told is None or (place <= NEAR and place != told)):
+                generation.told_place = place
+                generation.listener.queued(place)
+
+    def _step(self, batch: Batch) -> None:
+        """Advance `batch` by one step, and see off who is done."""
+        start = time.monotonic()
         try:
             batch.advance(self._unet)
         except Exception as reason:  # whatever the engine raised fails the requests in the call, and only those
             for generation in batch.generations:
                 generation.listener.failed(reason)
-            self._metrics.add("active_samples", -batch.num_samples)
-            return []
+            self._leave(batch.generations)
+            return
+        self._clock += 1
+        self._metrics.add("unet_seconds", time.monotonic() - start)
         self._metrics.add("unet_steps", 1)
         self._metrics.add("unet_samples", batch.num_samples)
         for generation in batch.generations:
@@ -137,12 +163,4 @@ class Scheduler:
             generation.listener.stepped(generation.step, generation.old_denoised.copy() if previews else None)
             if generation.done:
                 generation.listener.finished(generation.latent.copy())
-        return self._rest(batch, [generation for generation in batch.generations if not generation.done])
-
-    def _rest(self, batch: Batch, staying: list[Generation]) -> list[Batch]:
-        """`batch` with `staying` only."""
-        if len(staying) == len(batch.generations):
-            return [batch]
-        leaving = batch.num_samples - sum(len(generation.latent) for generation in staying)
-        self._metrics.add("active_samples", -leaving)
-        return [Batch(staying)] if staying else []
+        self._leave([generation for generation in batch.generations if generation.done])

@@ -2,59 +2,107 @@
 
 import json
 import secrets
+import threading
+import time
 
 import triton_python_backend_utils as pb_utils
 
 OUTPUTS = ["image", "seed"]
+FINAL = pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
+CODES = {
+    "INVALID_ARG": "INVALID_ARG",
+    "UNAVAILABLE": "UNAVAILABLE",
+    "DEADLINE_EXCEEDED": "CANCELLED",
+    "INTERNAL": "INTERNAL",
+}
+"""Triton's code for the word before a message of `diffusion`."""
 
 
 class TritonPythonModel:
-    """Forwards a request to `diffusion` and returns its last response. An instance blocks on its own request."""
+    """Forwards a request to `diffusion` and returns its last response.
 
-    def execute(self, requests: list) -> list:
-        return [self._forward(request) for request in requests]
+    `execute` returns at once, and each request is answered by a thread of its own: so all of them reach `diffusion`,
+    whose queue knows priorities, deadlines and its own length.
+    """
 
-    def _forward(self, request):
+    def execute(self, requests: list) -> None:
+        for request in requests:
+            threading.Thread(target=_Forwarding(request).run, daemon=True).start()
+
+
+class _Forwarding:
+    """One request. What is needed of Triton's is copied, as it may be gone once `execute` has returned."""
+
+    def __init__(self, request) -> None:
         # Over HTTP a client that leaves is not noticed, so it may name its request and cancel it with another one.
-        parameters = json.loads(request.parameters() or "{}")
-        if "cancel" in parameters:
-            self._cancel(str(parameters["cancel"]), request.inputs())
-            return pb_utils.InferenceResponse(error=_cancelled())
-        token = str(parameters.get("token") or secrets.token_hex(16))
-        responses = pb_utils.InferenceRequest(
-            request_id=request.request_id(),
-            model_name="diffusion",
-            inputs=request.inputs(),
-            requested_output_names=OUTPUTS,
-            parameters={"token": token},
-        ).exec(decoupled=True)
+        self._parameters = json.loads(request.parameters() or "{}")
+        self._request_id = request.request_id() or secrets.token_hex(8)
+        self._inputs = [pb_utils.Tensor(tensor.name(), tensor.as_numpy().copy()) for tensor in request.inputs()]
+        self._timeout = request.timeout()
+        self._sender = request.get_response_sender()
+        self._began = time.monotonic()
+
+    def run(self) -> None:
+        try:
+            outcome, response = self._answer()
+        except Exception as reason:  # diffusion's process is gone, say
+            outcome, response = "failed", _failure(f"INTERNAL: text_to_image: {reason}")
+        self._sender.send(response, flags=FINAL)
+        record = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "level": "info" if outcome in ("done", "cancelled") else "warning",
+            "event": "request",
+            "model": "text_to_image",
+            "request_id": self._request_id,
+            "outcome": outcome,
+            "seconds": round(time.monotonic() - self._began, 3),
+        }
+        print(json.dumps(record), flush=True)
+
+    def _answer(self):
+        """Outcome and response."""
+        if "cancel" in self._parameters:
+            self._cancel(str(self._parameters["cancel"]))
+            return "cancelled", _cancelled()
+        token = str(self._parameters.get("token") or secrets.token_hex(16))
         last = None
-        for response in responses:  # one a step: the moments at which a cancelled request can be noticed
+        for response in self._diffusion({"token": token}):  # one a step, or a second: when cancelling is noticed
             if response.has_error():
-                return pb_utils.InferenceResponse(error=_with_code(response.error().message()))
-            if request.is_cancelled():
-                self._cancel(token, request.inputs())
+                return "failed", _failure(response.error().message())
+            if self._sender.is_cancelled():
+                self._cancel(token)
             if pb_utils.get_output_tensor_by_name(response, "image") is not None:
                 last = response
         if last is None:
-            return pb_utils.InferenceResponse(error=_cancelled())
-        return pb_utils.InferenceResponse([pb_utils.get_output_tensor_by_name(last, name) for name in OUTPUTS])
+            return "cancelled", _cancelled()
+        tensors = [pb_utils.get_output_tensor_by_name(last, name) for name in OUTPUTS]
+        return "done", pb_utils.InferenceResponse(tensors)
 
-    def _cancel(self, token: str, inputs: list) -> None:
+    def _diffusion(self, parameters: dict[str, str]):
+        return pb_utils.InferenceRequest(
+            request_id=self._request_id,
+            model_name="diffusion",
+            inputs=self._inputs,
+            requested_output_names=OUTPUTS,
+            parameters=parameters,
+            timeout=self._timeout,
+        ).exec(decoupled=True)
+
+    def _cancel(self, token: str) -> None:
         """Tell `diffusion` to drop the request: a BLS request cannot be cancelled."""
-        cancel = pb_utils.InferenceRequest(
-            model_name="diffusion", inputs=inputs, requested_output_names=OUTPUTS, parameters={"cancel": token}
-        )
-        list(cancel.exec(decoupled=True))
+        list(self._diffusion({"cancel": token}))
 
 
 def _cancelled():
-    return pb_utils.TritonError("the request was cancelled", pb_utils.TritonError.CANCELLED)
+    error = pb_utils.TritonError("the request was cancelled", pb_utils.TritonError.CANCELLED)
+    return pb_utils.InferenceResponse(error=error)
 
 
-def _with_code(message: str):
+def _failure(message: str):
     """The error that `diffusion` sent: BLS has lost its code, which stands before the message as well."""
     name, separator, rest = message.partition(": ")
-    if separator and name in ("INVALID_ARG", "UNAVAILABLE", "INTERNAL"):
-        return pb_utils.TritonError(rest, getattr(pb_utils.TritonError, name))
-    return pb_utils.TritonError(message)
+    if separator and name in CODES:
+        error = pb_utils.TritonError(rest, getattr(pb_utils.TritonError, CODES[name]))
+    else:
+        error = pb_utils.TritonError(message)
+    return pb_utils.InferenceResponse(error=error)

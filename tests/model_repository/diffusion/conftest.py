@@ -60,6 +60,11 @@ class Counts(Counter):
     def add(self, name: str, amount: float) -> None:
         self[name] += amount
 
+    def observe(self, name: str, value: float) -> None:
+        """A histogram's count and sum."""
+        self[f"{name}_count"] += 1
+        self[f"{name}_sum"] += value
+
 
 @pytest.fixture
 def metrics() -> Counts:

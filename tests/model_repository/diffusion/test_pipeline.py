@@ -1,5 +1,6 @@
 """From prompt to pictures without Triton: encoding, decoding, responses and what is counted."""
 
+import math
 import threading
 import time
 
@@ -23,7 +24,9 @@ class Answers:
         self.previews: list[np.ndarray] = []
         self.pictures: np.ndarray | None = None
         self.reason: Exception | None = None
-        self.ended = threading.Event()
+        self.outcome = ""
+        self.facts: dict[str, object] = {}
+        self.over = threading.Event()
 
     def queued(self, position, num_steps, seeds):
         self.positions.append((position, num_steps, seeds.tolist()))
@@ -35,14 +38,15 @@ class Answers:
 
     def image(self, image, num_steps, seeds):
         self.pictures = image
-        self.ended.set()
 
     def error(self, reason):
         self.reason = reason
-        self.ended.set()
 
-    def nothing(self):
-        self.ended.set()
+    def nothing(self): ...
+
+    def ended(self, outcome, facts):
+        self.outcome, self.facts = outcome, facts
+        self.over.set()
 
 
 @pytest.fixture
@@ -74,23 +78,36 @@ def pipeline(checkpoint, unet, metrics, encoded, warnings, tmp_path):
         return np.full((len(latent), 128, 128, 3), 7, np.uint8)
 
     encoder = PromptEncoder(tmp_path / "tokenizer.json", text_encoder, warnings.append)
-    pipeline = Pipeline(checkpoint, encoder, unet, vae_decoder, 16, metrics)
+    pipeline = Pipeline(checkpoint, encoder, unet, vae_decoder, 16, 4, metrics)
     yield pipeline
     pipeline.close()
 
 
 @pytest.fixture
-def ask(pipeline, checkpoint):
-    def submit(prompt="red", **fields):
+def submit(pipeline, checkpoint):
+    """Start on a request; its answers to come."""
+
+    def start(prompt="red", timeout=math.inf, **fields):
         strings = {"prompt": prompt, **{k: v for k, v in fields.items() if isinstance(v, str)}}
         tensors = {name: np.array([value.encode()], object) for name, value in strings.items()}
         tensors |= {name: np.array([value]) for name, value in fields.items() if not isinstance(value, str)}
         answers = Answers()
-        pipeline.submit(parse_request(tensors, checkpoint), answers)
-        assert answers.ended.wait(10)
+        pipeline.submit(parse_request(tensors, checkpoint), answers, timeout)
         return answers
 
-    return submit
+    return start
+
+
+@pytest.fixture
+def ask(submit):
+    """All the answers to a request."""
+
+    def wait(prompt="red", **fields):
+        answers = submit(prompt, **fields)
+        assert answers.over.wait(10)
+        return answers
+
+    return wait
 
 
 def test_a_request_hears_every_step_and_then_gets_its_pictures(ask, metrics):
@@ -100,28 +117,21 @@ def test_a_request_hears_every_step_and_then_gets_its_pictures(ask, metrics):
     assert [preview.shape for preview in answers.previews] == [(3, 16, 16, 3)]
 
 
-def test_a_request_that_waits_hears_its_place(pipeline, checkpoint, unet, metrics):
+def test_a_request_that_waits_hears_its_place(submit, unet, metrics):
     unet.gate.clear()
-
-    def submit(**fields):
-        answers = Answers()
-        tensors = {name: np.array([value]) for name, value in fields.items()} | {"prompt": np.array([b"red"], object)}
-        pipeline.submit(parse_request(tensors, checkpoint), answers)
-        return answers
-
     first = submit(num_images=8, num_inference_steps=2)
     unet.entered.acquire()
     second = submit(num_images=8, num_inference_steps=2)
-    waiting = submit(num_images=2, num_inference_steps=3, seed=7)
+    waiting = submit(num_images=4, num_inference_steps=5, seed=7)
     deadline = time.monotonic() + 10
     while metrics["waiting_requests"] < 2:
         assert time.monotonic() < deadline
         time.sleep(0.01)
     unet.gate.set()
     for answers in (first, second, waiting):
-        assert answers.ended.wait(10)
-    assert waiting.positions == [(1, 3, [7, 8])]
-    assert waiting.steps == [0, 1, 2, 3]
+        assert answers.over.wait(10)
+    assert waiting.positions == [(1, 5, [7, 8, 9, 10])]
+    assert waiting.steps == [0, 1, 2, 3, 4, 5]
 
 
 def test_the_prompts_of_a_request_are_encoded_in_one_call(ask, encoded):
@@ -157,7 +167,55 @@ def test_outcomes_are_counted_and_nothing_stays_in_flight(ask, metrics, pipeline
     pipeline.close()
     assert (metrics["requests_done"], metrics["requests_failed"]) == (1, 1)
     assert metrics["requests_in_flight"] == 0
-    assert metrics["generation_seconds"] > 0
+    assert metrics["generation_seconds_count"] == 2
+    assert metrics["generation_seconds_sum"] > 0
+
+
+def test_the_log_hears_what_a_request_was_and_how_it_ended_but_no_prompt(ask):
+    answers = ask(num_inference_steps=2, num_images=3, seed=9, priority="high")
+    assert answers.outcome == "done"
+    assert answers.facts["seconds"] >= answers.facts["queue_seconds"] >= 0
+    told = {name: value for name, value in answers.facts.items() if not name.endswith("seconds")}
+    assert told == {"steps": 2, "images": 3, "size": "128x128", "seed": 9, "priority": "high"}
+    failed = ask("circle")
+    assert (failed.outcome, failed.facts["error"]) == ("failed", "text_encoder: no circles today")
+
+
+def test_a_request_past_its_deadline_is_not_even_encoded(submit, encoded):
+    answers = submit(timeout=0.0)
+    assert answers.over.wait(10)
+    assert str(answers.reason).startswith("the deadline of 0 s has passed")
+    assert (answers.outcome, answers.steps, encoded) == ("expired", [], [])
+
+
+def test_a_deadline_that_passes_in_the_loop_ends_the_request_there(submit, unet, metrics):
+    unet.gate.clear()
+    answers = submit(num_inference_steps=50, timeout=0.2)
+    unet.entered.acquire()
+    time.sleep(0.3)
+    unet.gate.set()
+    assert answers.over.wait(10)
+    assert answers.outcome == "expired"
+    assert len(unet.rows) == 1
+    assert metrics["requests_expired"] == 1
+
+
+def test_a_full_queue_refuses_at_once_and_takes_requests_again_when_there_is_room(submit, unet, metrics):
+    unet.gate.clear()
+    accepted = [submit(num_images=8, num_inference_steps=2) for _ in range(2)] + [submit(num_images=4)]
+    refused = submit()
+    assert refused.over.is_set()
+    assert str(refused.reason) == "the queue is full (4 pictures wait): try again in 1 s"
+    assert refused.outcome == "refused"
+    urgent = submit(priority="high", num_inference_steps=1)
+    unet.gate.set()
+    for answers in (*accepted, urgent):
+        assert answers.over.wait(10)
+        assert answers.outcome == "done"
+    again = submit(num_images=8)
+    assert again.over.wait(10)
+    assert again.outcome == "done"
+    assert metrics["requests_refused"] == 1
 
 
 def test_previews_apply_the_linear_map_of_the_checkpoint(checkpoint):

@@ -1,13 +1,16 @@
 """The in-flight loop, with a toy UNet in place of the engine."""
 
+import math
 import threading
+import time
 
 import numpy as np
 import pytest
 from batch import Generation
-from request import Request
+from errors import ShuttingDown
+from request import Priority, Request
 from sampling import step_table
-from scheduler import Scheduler, ShuttingDown
+from scheduler import Scheduler
 
 
 class Waiter:
@@ -15,6 +18,7 @@ class Waiter:
 
     def __init__(self) -> None:
         self.cancelled = False
+        self.deadline = math.inf
         self.positions: list[int] = []
         self.steps: list[int] = []
         self.previews: list[np.ndarray] = []
@@ -41,13 +45,24 @@ class Waiter:
     def dropped(self):
         self.ended.set()
 
+    def expired(self):
+        self.ended.set()
+
 
 @pytest.fixture
 def generate(checkpoint):
     """Make a generation and its listener from the fields that matter to a test."""
 
     def make(
-        seed=0, steps=5, sampler="dpmpp_2m", eta=0.0, guidance_scale=3.0, num_images=1, width=128, preview_interval=0
+        seed=0,
+        steps=5,
+        sampler="dpmpp_2m",
+        eta=0.0,
+        guidance_scale=3.0,
+        num_images=1,
+        width=128,
+        preview_interval=0,
+        priority=Priority.NORMAL,
     ):
         request = Request(
             prompt="",
@@ -59,6 +74,7 @@ def generate(checkpoint):
             seed=seed,
             preview_interval=preview_interval,
             table=step_table(checkpoint.noise_schedule, sampler, steps, None, eta),
+            priority=priority,
         )
         context = np.random.default_rng(seed).random((2 if request.guided else 1, 77, 8), np.float32)
         waiter = Waiter()
@@ -116,20 +132,82 @@ def test_all_active_requests_share_one_call_a_step(scheduler, generate, unet, me
     assert unet.rows[1] == 2 * (1 + 1 + 3 + 2) + (1 + 1)  # two rows a guided sample, one a sample without guidance
     assert metrics["unet_steps"] == 20
     assert metrics["unet_samples"] == sum(fields["steps"] * fields.get("num_images", 1) for fields in MIXED)
-    assert metrics["active_samples"] == metrics["waiting_requests"] == 0
+    deadline = time.monotonic() + 10
+    while metrics["active_samples"] or metrics["waiting_requests"]:
+        assert time.monotonic() < deadline
 
 
-def test_requests_beyond_the_limit_wait_in_the_order_they_came(scheduler, generate, unet):
+def test_requests_alike_beyond_the_limit_wait_in_the_order_they_came(scheduler, generate, unet):
     unet.gate.clear()
-    big, small = generate(num_images=8, steps=3), generate(num_images=1, steps=1)
-    for generation, _ in (generate(num_images=8, steps=2), generate(num_images=8, steps=2), big, small):
+    alike = [generate(num_images=8, steps=2) for _ in range(6)]
+    ended: list[int] = []
+    for k, (generation, waiter) in enumerate(alike):
+        waiter.finished = lambda latent, k=k, waiter=waiter: (ended.append(k), waiter.ended.set())
         scheduler.submit(generation)
     unet.gate.set()
-    assert big[1].ended.wait(10)
-    assert small[1].ended.wait(10)
-    assert max(unet.rows) == 32
-    assert unet.rows.count(32) >= 2
-    assert unet.rows[-1] == 16, "the big request was overtaken by the small one and ran last, and alone"
+    for _, waiter in alike:
+        assert waiter.ended.wait(10)
+    assert ended == list(range(6))
+    assert unet.rows[-6:] == [32] * 6, "two at a time have all the room"
+
+
+def test_a_short_request_starts_with_the_next_step_though_long_ones_have_all_the_room(scheduler, generate, unet):
+    long = [generate(seed=k, num_images=8, steps=60) for k in range(2)]
+    unet.gate.clear()
+    for generation, _ in long:
+        scheduler.submit(generation)
+    unet.entered.acquire()
+    short = generate(seed=9, steps=3)
+    scheduler.submit(short[0])
+    unet.gate.set()
+    for _, waiter in (*long, short):
+        assert waiter.ended.wait(10)
+    assert unet.rows[1:4] == [2 * (1 + 8)] * 3, "from the very next step on, in the place of one of the long ones"
+    for k, (_, waiter) in enumerate(long):
+        (alone,) = latents(scheduler, [generate(seed=k, num_images=8, steps=60)])
+        np.testing.assert_array_equal(waiter.latent, alone, err_msg="the interruption left a trace")
+
+
+def test_a_long_request_is_done_in_the_end_however_many_short_ones_come(scheduler, generate, unet):
+    long, waiter = generate(num_images=8, steps=10)
+    scheduler.submit(long)
+    shorts = 0
+    deadline = time.monotonic() + 10
+    while not waiter.ended.is_set():
+        assert time.monotonic() < deadline
+        latents(scheduler, [generate(seed=k, num_images=8, steps=2) for k in range(3)])
+        shorts += 3
+    assert waiter.latent is not None
+    assert 2 * shorts <= 2 * 8 * 10 + 12, "overtaken by more steps than it costs"
+
+
+def test_room_goes_by_priority(scheduler, generate, unet):
+    unet.gate.clear()
+    low, normal, high = (generate(num_images=16, steps=2, priority=p) for p in reversed(Priority))
+    ended: list[str] = []
+    for name, (generation, waiter) in {"low": low, "normal": normal, "high": high}.items():
+        waiter.finished = lambda latent, name=name, waiter=waiter: (ended.append(name), waiter.ended.set())
+        scheduler.submit(generation)
+    unet.gate.set()
+    for _, waiter in (low, normal, high):
+        assert waiter.ended.wait(10)
+    assert ended == ["high", "normal", "low"]
+
+
+def test_a_request_whose_deadline_passes_takes_part_in_no_further_step(scheduler, generate, unet):
+    unet.gate.clear()
+    generation, waiter = generate(steps=100)
+    waiting, late = generate(num_images=16, steps=100)
+    late.deadline = 0.0
+    scheduler.submit(generation)
+    unet.entered.acquire()
+    scheduler.submit(waiting)
+    waiter.deadline = 0.0
+    unet.gate.set()
+    for one in (waiter, late):
+        assert one.ended.wait(10)
+        assert one.latent is None
+    assert (len(unet.rows), late.steps) == (1, [])
 
 
 def test_who_waits_hears_the_places_that_matter(scheduler, generate, unet):
@@ -146,7 +224,7 @@ def test_who_waits_hears_the_places_that_matter(scheduler, generate, unet):
     assert waiting[0][1].positions == []
     assert waiting[1][1].positions == [1]
     assert waiting[3][1].positions == [3, 2, 1]
-    assert waiting[39][1].positions == [39, 19, 9, 8, 7, 6, 5, 4, 3, 2, 1]
+    assert waiting[39][1].positions == [39, 8, 7, 6, 5, 4, 3, 2, 1]
 
 
 def test_a_cancelled_request_takes_part_in_no_further_step(scheduler, generate, unet):

@@ -1,0 +1,50 @@
+"""Who is let in: the queue is bounded, so that what is accepted is done in time and the rest hears at once."""
+
+import math
+import threading
+import time
+from collections import Counter, deque
+
+from errors import Overloaded
+from request import Request
+
+LONGEST_HINT = 60  # seconds
+REMEMBERED = 64  # pictures that left, whose pace tells when there will be room
+
+
+class Admission:
+    """Counts the pictures that are on their way, and refuses those that would have to wait behind too many others.
+
+    A request of higher priority goes ahead of the others and so does not count them: when the queue is full of low
+    ones, a high one still gets in.
+    """
+
+    def __init__(self, max_active_samples: int, max_queue: int) -> None:
+        """`max_queue`: pictures that may wait while `max_active_samples` are in the loop."""
+        self._room = max_active_samples
+        self._limit = max_active_samples + max_queue
+        self._inside: Counter[int] = Counter()  # pictures by priority
+        self._left: deque[float] = deque(maxlen=REMEMBERED)  # when each picture did, time.monotonic()
+        self._one_at_a_time = threading.Lock()
+
+    def enter(self, request: Request) -> None:
+        """Let `request` in. Raises Overloaded."""
+        with self._one_at_a_time:
+            ahead = sum(count for priority, count in self._inside.items() if priority <= request.priority)
+            if ahead + request.num_images > self._limit:
+                waiting = max(0, ahead - self._room)
+                raise Overloaded(waiting, self._seconds_for(waiting))
+            self._inside[request.priority] += request.num_images
+
+    def leave(self, request: Request) -> None:
+        """`request`, which was let in, needs no more room."""
+        with self._one_at_a_time:
+            self._inside[request.priority] -= request.num_images
+            self._left.extend([time.monotonic()] * request.num_images)
+
+    def _seconds_for(self, pictures: int) -> int:
+        """How long so many take to get into the loop, at the pace at which others left it."""
+        if not self._left:
+            return 1
+        seconds_each = (time.monotonic() - self._left[0]) / len(self._left)
+        return min(LONGEST_HINT, max(1, math.ceil(pictures * seconds_each)))
