@@ -36,7 +36,7 @@ class Server:
         self._drain_file = drain_file
         self._early_log: deque[str] = deque(maxlen=2000)
         self._show_log = arguments.verbose
-        self._region_prefix = f"triton_diffusion_{secrets.token_hex(4)}_"
+        self._region_prefix = f"triton_diffusion_{os.getpid()}_{secrets.token_hex(4)}_"
         self._model_processes: dict[int, str] = {}  # the model by process id
         command = [
             str(installation.binary),

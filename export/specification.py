@@ -139,6 +139,7 @@ DIFFUSION = Model(
         Tensor("num_steps", "INT32", (1,)),
         Tensor("preview", "UINT8", (None, None, None, 3)),
         Tensor("queue_position", "INT32", (1,)),
+        Tensor("error", "STRING", (1,)),
     ),
     decoupled=True,
 )

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from subprocess import PIPE
 
@@ -101,6 +102,59 @@ def test_a_stopped_server_first_finishes_what_it_has_begun(start, shipped_reposi
         asking.join()
     assert len(pictures) == 1
     assert launcher.wait(timeout=60) == 0
+
+
+def test_a_full_queue_refuses_at_once_and_says_when_to_come_back(start, shipped_repository):
+    server = wait_until_ready(start(shipped_repository, "--max-queue=2"))
+    with (
+        Client(server.grpc_url) as client,
+        Client(server.http_url, "http", retries=0) as other,
+        ThreadPoolExecutor() as pool,
+    ):
+        many = [pool.submit(client.text_to_image, PROMPT, num_images=n, num_inference_steps=40) for n in (8, 8, 2)]
+        while server.metric("diffusion_requests_in_flight") < 3:
+            time.sleep(0.01)
+        with pytest.raises(ServerUnavailable, match=r"the queue is full \(2 pictures wait\): try again in \d+ s"):
+            other.text_to_image(PROMPT)
+        assert [len(asked.result()) for asked in many] == [8, 8, 2]
+        assert len(other.text_to_image(PROMPT)) == 1
+    assert server.metric("diffusion_requests_total") == 5
+
+
+@pytest.mark.parametrize("model", ["unet", "diffusion", "text_to_image"])
+def test_a_model_whose_process_dies_is_back_soon_and_every_request_has_ended(start, shipped_repository, model):
+    launcher = start(shipped_repository, stderr=PIPE)
+    server = wait_until_ready(launcher)
+    with Client(server.grpc_url, retries=0) as client, ThreadPoolExecutor() as pool:
+        lost = [pool.submit(client.text_to_image, PROMPT, num_inference_steps=1000) for _ in range(4)]
+        while server.metric("diffusion_active_samples") < 4:
+            time.sleep(0.01)
+        os.kill(process_of(model, launcher), signal.SIGKILL)
+        for asked in lost:
+            assert isinstance(asked.exception(timeout=30), ServerUnavailable)
+        assert wait_until_ready(launcher) == server, "at the same addresses"
+        assert client.text_to_image(PROMPT, num_inference_steps=1)
+    launcher.terminate()
+    _, said = launcher.communicate(timeout=60)
+    assert f"launcher: the process of model {model} has died: starting Triton again\n" in said
+    assert shared_memory_of(launcher) == []
+
+
+def process_of(model: str, launcher: subprocess.Popen[str]) -> int:
+    """The id of the process that runs the Python model `model`."""
+    (triton,) = children_of(launcher.pid)
+    (process,) = [id for id in children_of(triton) if f"/{model}/1/model.py" in Path(f"/proc/{id}/cmdline").read_text()]
+    return process
+
+
+def children_of(process: int) -> list[int]:
+    lists = Path(f"/proc/{process}/task").glob("*/children")
+    return [int(child) for children in lists for child in children.read_text().split()]
+
+
+def shared_memory_of(launcher: subprocess.Popen[str]) -> list[Path]:
+    """What a launcher that has ended left behind."""
+    return list(Path("/dev/shm").glob(f"triton_diffusion_{launcher.pid}_*"))
 
 
 def test_a_killed_launcher_leaves_no_server_behind(start, shipped_repository):

@@ -21,6 +21,7 @@ DTYPES = {
     "timestep_spacing": "BYTES",
     "eta": "FP32",
     "seed": "INT64",
+    "priority": "BYTES",
     "preview_interval": "INT32",
 }
 NUMPY = {"BYTES": np.object_, "INT32": np.int32, "INT64": np.int64, "FP32": np.float32}

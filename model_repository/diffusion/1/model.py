@@ -48,14 +48,15 @@ class TritonPythonModel:
     def execute(self, requests: list) -> None:
         for request in requests:
             parameters = json.loads(request.parameters() or "{}")
-            responder = TritonResponder(request.get_response_sender(), request.request_id())
+            token = parameters.get("token")
+            responder = TritonResponder(request.get_response_sender(), request.request_id(), for_model=bool(token))
             if "cancel" in parameters:
                 self._cancel(parameters["cancel"])
                 responder.nothing()
             elif DRAIN_FILE and os.path.exists(DRAIN_FILE):
                 self._pipeline.refuse(ShuttingDown(), responder)
             else:
-                self._accept(request, parameters.get("token"), responder)
+                self._accept(request, token, responder)
 
     def finalize(self) -> None:
         self._pipeline.close()
@@ -81,10 +82,15 @@ class TritonPythonModel:
 
 
 class TritonResponder:
-    """Sends the responses to one request, and logs its end."""
+    """Sends the responses to one request, and logs its end.
 
-    def __init__(self, sender, request_id: str) -> None:
+    A model that calls (`for_model`) gets an error as the output `error`: BLS loses the code of an error response, and
+    the whole response where others went before it, so that the caller would wait for ever.
+    """
+
+    def __init__(self, sender, request_id: str, for_model: bool) -> None:
         self._sender = sender
+        self._for_model = for_model
         self._request_id = request_id or secrets.token_hex(8)
         self.cancelled = False
         self.on_last: Callable[[], object] = lambda: None
@@ -100,10 +106,15 @@ class TritonResponder:
 
     def error(self, reason: Exception) -> None:
         code = reason.code if isinstance(reason, RequestError) else "INTERNAL"
-        # A stream has no place for the code and BLS loses it, so clients and text_to_image read it from the message.
+        # A stream has no place for the code, so clients and text_to_image read it from the message.
         name = "DEADLINE_EXCEEDED" if isinstance(reason, DeadlineExceeded) else code
-        error = pb_utils.TritonError(f"{name}: {reason}", getattr(pb_utils.TritonError, code))
-        self._last(pb_utils.InferenceResponse(error=error))
+        message = f"{name}: {reason}"
+        if self._for_model:
+            output = pb_utils.Tensor("error", np.array([message.encode()], np.object_))
+            self._last(pb_utils.InferenceResponse([output]))
+        else:
+            error = pb_utils.TritonError(message, getattr(pb_utils.TritonError, code))
+            self._last(pb_utils.InferenceResponse(error=error))
 
     def nothing(self) -> None:
         self.on_last()

@@ -69,6 +69,9 @@ class _Forwarding:
         for response in self._diffusion({"token": token}):  # one a step, or a second: when cancelling is noticed
             if response.has_error():
                 return "failed", _failure(response.error().message())
+            error = pb_utils.get_output_tensor_by_name(response, "error")
+            if error is not None:
+                return "failed", _failure(error.as_numpy()[0].decode())
             if self._sender.is_cancelled():
                 self._cancel(token)
             if pb_utils.get_output_tensor_by_name(response, "image") is not None:
@@ -83,7 +86,7 @@ class _Forwarding:
             request_id=self._request_id,
             model_name="diffusion",
             inputs=self._inputs,
-            requested_output_names=OUTPUTS,
+            requested_output_names=[*OUTPUTS, "error"],
             parameters=parameters,
             timeout=self._timeout,
         ).exec(decoupled=True)
@@ -99,7 +102,7 @@ def _cancelled():
 
 
 def _failure(message: str):
-    """The error that `diffusion` sent: BLS has lost its code, which stands before the message as well."""
+    """The error that `diffusion` sent, whose code stands before the message."""
     name, separator, rest = message.partition(": ")
     if separator and name in CODES:
         error = pb_utils.TritonError(rest, getattr(pb_utils.TritonError, CODES[name]))

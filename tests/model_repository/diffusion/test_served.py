@@ -6,7 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import tritonclient.grpc
+import tritonclient.http
 from tritonclient.utils import InferenceServerException
+
+from tests.model_repository.conftest import inputs
 
 PROMPT = "a small red circle on the left of a blue background"
 
@@ -100,6 +103,58 @@ def test_a_cancelled_request_stops_the_loop(server, wire_inputs, model):
     assert taken < 20, "the steps that ran while the cancellation was on its way"
     assert server.metric("diffusion_requests_total") == cancelled + 1
     assert server.metric("diffusion_active_samples") == 0
+
+
+@pytest.mark.parametrize("kind", [tritonclient.grpc, tritonclient.http], ids=["grpc", "http"])
+def test_a_request_past_its_deadline_ends_within_a_step_and_is_told(server, kind):
+    wait_until_idle(server)
+    steps, expired = (server.metric(f"diffusion_{name}_total") for name in ("unet_steps", "requests"))
+    url = server.grpc_url if kind is tritonclient.grpc else server.http_url
+    with kind.InferenceServerClient(url) as client:
+        asked = inputs(kind, {"prompt": PROMPT, "num_inference_steps": 1000})
+        with pytest.raises(InferenceServerException, match=r"the deadline of 0\.5 s has passed"):
+            client.infer("text_to_image", asked, timeout=500_000)
+    assert server.metric("diffusion_requests_total") == expired + 1
+    assert 0 < server.metric("diffusion_unet_steps_total") - steps < 500
+    assert server.metric("diffusion_active_samples") == 0
+
+
+def test_a_short_request_does_not_wait_for_long_ones_that_fill_the_loop(server, wire_inputs, grpc_infer):
+    wait_until_idle(server)
+    with tritonclient.grpc.InferenceServerClient(server.grpc_url) as client:
+        fields = wire_inputs(prompt=PROMPT, num_images=8, num_inference_steps=1000)
+        calls = [client.async_infer("text_to_image", fields, lambda result, error: None) for _ in range(3)]
+        while server.metric("diffusion_active_samples") < 16:
+            time.sleep(0.01)
+        assert server.metric("diffusion_waiting_requests") == 1
+        before = server.metric("diffusion_unet_steps_total")
+        grpc_infer(prompt=PROMPT, num_inference_steps=2)
+        between = server.metric("diffusion_unet_steps_total") - before
+        for call in calls:
+            call.cancel()
+        wait_until_idle(server)
+    assert between < 2 + 6, "one step to join and its own two, and what ran before and after on the way"
+
+
+def test_a_request_of_high_priority_overtakes_those_that_wait(server, wire_inputs, grpc_infer):
+    wait_until_idle(server)
+    ended: list[str] = []
+
+    def ask(name: str, **fields) -> None:
+        grpc_infer(prompt=PROMPT, num_images=8, priority=name, **fields)
+        ended.append(name)
+
+    with ThreadPoolExecutor() as pool:
+        running = [pool.submit(ask, "normal", num_inference_steps=12) for _ in range(2)]
+        while server.metric("diffusion_active_samples") < 16:
+            time.sleep(0.01)
+        waiting = [pool.submit(ask, "low", num_inference_steps=12) for _ in range(2)]
+        while server.metric("diffusion_waiting_requests") < 2:
+            time.sleep(0.01)
+        waiting.append(pool.submit(ask, "high", num_inference_steps=1))
+        for asked in running + waiting:
+            asked.result()
+    assert ended == ["high", "normal", "normal", "low", "low"]
 
 
 def test_a_wrong_value_in_a_stream_gets_its_one_line(stream):
