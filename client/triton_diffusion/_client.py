@@ -8,7 +8,7 @@ from typing import Any, Self
 from PIL.Image import Image
 
 from ._attempts import Deadline, Server, Servers
-from ._errors import DiffusionError
+from ._errors import DeadlineExceeded, DiffusionError
 from ._events import Completed, Event
 from ._mock import MockTransport
 from ._request import Request, Value, new_request
@@ -16,6 +16,7 @@ from ._response import Answer, Checkpoint, Model, no_picture, pictures, progress
 from ._settings import settings_used
 from ._transport import (
     DESCRIBE_TIMEOUT,
+    MODELS,
     ProtocolName,
     Question,
     SharedMemory,
@@ -198,9 +199,13 @@ class Client:
         return False
 
     def models(self, timeout: float | None = None) -> list[Model]:
-        """The models in the server's repository, and whether each is ready."""
-        models: list[Model] = self._ask(Question.MODELS, timeout)
-        return models
+        """The models that make a picture, and whether each is ready."""
+        attempts = self._servers.attempts(timeout)
+        while True:
+            with attempts.next() as server:
+                server.transport.ask(Question.VERSION, attempts.deadline)  # raises where nobody is there
+                return [self._model(name, server, attempts.deadline) for name in MODELS]
+            time.sleep(attempts.pause)
 
     def checkpoint(self, timeout: float | None = None) -> Checkpoint | None:
         """What the server serves: name, sizes and defaults. None from an export that did not say it."""
@@ -213,6 +218,14 @@ class Client:
             with attempts.next() as server:
                 return server.transport.ask(question, attempts.deadline)
             time.sleep(attempts.pause)
+
+    def _model(self, name: str, server: Server[Transport], deadline: Deadline) -> Model:
+        try:
+            return server.transport.model(name, deadline)
+        except DeadlineExceeded:
+            raise
+        except DiffusionError as error:
+            return Model(name, "", ready=False, reason=str(error))
 
     def _events(self, request: Request, timeout: float | None) -> Generator[Event]:
         attempts = self._servers.attempts(timeout)

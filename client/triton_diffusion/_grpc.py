@@ -19,7 +19,7 @@ from ._errors import DiffusionError, GenerationFailed, ServerUnavailable
 from ._failures import error_from_status, error_in_stream
 from ._grpc_wire import Method
 from ._request import Request, id_of
-from ._response import Answer
+from ._response import Answer, Model
 from ._shared_memory import Regions
 from ._transport import Address, Question, SharedMemory
 
@@ -91,6 +91,10 @@ class GrpcTransport(_Wire):
     def ask(self, question: Question, deadline: Deadline) -> Any:
         return self._call(_grpc_wire.QUESTIONS[question], deadline, None)
 
+    def model(self, name: str, deadline: Deadline) -> Model:
+        found: Model = self._call(_grpc_wire.model(name), deadline, None)
+        return found
+
     def _call(self, method: Method, deadline: Deadline, request: Request | None) -> Any:
         # As a stream of one: a blocked unary call does not end on the server when Ctrl-C ends it here.
         answers = list(self._responses(method, deadline, request))
@@ -148,6 +152,10 @@ class AsyncGrpcTransport(_Wire):
 
     async def ask(self, question: Question, deadline: Deadline) -> Any:
         return await self._call(_grpc_wire.QUESTIONS[question], deadline, None)
+
+    async def model(self, name: str, deadline: Deadline) -> Model:
+        found: Model = await self._call(_grpc_wire.model(name), deadline, None)
+        return found
 
     async def _call(self, method: Method, deadline: Deadline, request: Request | None) -> Any:
         call = self._open().unary_unary(*method.codec)(method.message, timeout=deadline.left())

@@ -17,7 +17,7 @@ from ._errors import DeadlineExceeded, DiffusionError, ServerUnavailable, WrongS
 from ._failures import error_from_status
 from ._http_wire import Exchange
 from ._request import Request, id_of
-from ._response import Answer
+from ._response import Answer, Model
 from ._transport import Address, Question
 
 _CONNECT = 10.0  # seconds at most to make a connection: longer than that, the host is not there
@@ -105,6 +105,10 @@ class HttpTransport(_Wire):
     def ask(self, question: Question, deadline: Deadline) -> Any:
         return self._send(_http_wire.QUESTIONS[question], deadline, None)
 
+    def model(self, name: str, deadline: Deadline) -> Model:
+        found: Model = self._send(_http_wire.model(name), deadline, None)
+        return found
+
     def stream(self, request: Request, deadline: Deadline) -> Generator[Answer]:
         raise NotImplementedError
 
@@ -149,6 +153,10 @@ class AsyncHttpTransport(_Wire):
 
     async def ask(self, question: Question, deadline: Deadline) -> Any:
         return await self._send(_http_wire.QUESTIONS[question], deadline, None)
+
+    async def model(self, name: str, deadline: Deadline) -> Model:
+        found: Model = await self._send(_http_wire.model(name), deadline, None)
+        return found
 
     def stream(self, request: Request, deadline: Deadline) -> AsyncGenerator[Answer]:
         raise NotImplementedError

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from ._attempts import Deadline
 from ._errors import InvalidRequest
 from ._request import Request
-from ._response import Answer, Checkpoint
+from ._response import Answer, Checkpoint, Model
 
 SharedMemory: TypeAlias = Literal["system", "cuda"]
 ProtocolName: TypeAlias = Literal["grpc", "http"]
@@ -18,6 +18,8 @@ ProtocolName: TypeAlias = Literal["grpc", "http"]
 DESCRIBE_TIMEOUT = 5.0  # seconds that a finished picture waits for what is to be written into it
 
 METRICS_PORT = 8002  # Triton's
+
+MODELS = ("diffusion", "text_encoder", "text_to_image", "unet", "vae_decoder")
 
 _PORTS = {"grpc": 8001, "http": 8000}  # Triton's
 _SCHEMES: dict[str, tuple[ProtocolName, bool]] = {
@@ -33,7 +35,7 @@ class Question(Enum):
     """What can be asked of a server beside pictures."""
 
     READY = auto()  # bool
-    MODELS = auto()  # list[Model]
+    VERSION = auto()  # str: Triton's
     CHECKPOINT = auto()  # Checkpoint, or None where the server does not say
 
 
@@ -52,6 +54,9 @@ class Transport(Protocol):
 
     def ask(self, question: Question, deadline: Deadline) -> Any: ...
 
+    def model(self, name: str, deadline: Deadline) -> Model:
+        """A model that is ready; raises where it is not."""
+
     def close(self) -> None:
         """Ends every call."""
 
@@ -67,6 +72,8 @@ class AsyncTransport(Protocol):
     def stream(self, request: Request, deadline: Deadline) -> AsyncGenerator[Answer]: ...
 
     async def ask(self, question: Question, deadline: Deadline) -> Any: ...
+
+    async def model(self, name: str, deadline: Deadline) -> Model: ...
 
     async def close(self) -> None: ...
 

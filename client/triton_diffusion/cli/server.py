@@ -16,7 +16,7 @@ from ._app import EPILOG, Json, Protocol, Timeout, Url, app, errors_in_one_line
 
 @app.command(epilog=EPILOG)
 def models(url: Url = None, protocol: Protocol = None, timeout: Timeout = 10.0, as_json: Json = False) -> None:
-    """List the models in the server's repository, and the checkpoint that they serve."""
+    """List the models that make a picture, and the checkpoint that they serve."""
     with errors_in_one_line(), Client(url, protocol) as client:
         found, checkpoint = client.models(timeout), client.checkpoint(timeout)
         if as_json:
