@@ -14,6 +14,7 @@ from ._mock import AsyncMock, MockTransport
 from ._request import Request, Value, new_request
 from ._response import Answer, Checkpoint, Model, no_picture, pictures, progress_events
 from ._settings import settings_used
+from ._tls import Tls
 from ._transport import (
     DESCRIBE_TIMEOUT,
     MODELS,
@@ -49,11 +50,12 @@ class AsyncClient:
         *,
         retries: int = 3,
         shared_memory: SharedMemory | None = None,
+        tls: Tls | None = None,
         transport: MockTransport | None = None,
     ) -> None:
         self._shares_memory = shared_memory is not None
         self._servers: Servers[AsyncTransport] = Servers(
-            [AsyncMock(transport)] if transport else async_transports(url, protocol, shared_memory), retries
+            [AsyncMock(transport)] if transport else async_transports(url, protocol, shared_memory, tls), retries
         )
 
     async def __aenter__(self) -> Self:

@@ -14,6 +14,7 @@ from ._mock import MockTransport
 from ._request import Request, Value, new_request
 from ._response import Answer, Checkpoint, Model, no_picture, pictures, progress_events
 from ._settings import settings_used
+from ._tls import Tls
 from ._transport import (
     DESCRIBE_TIMEOUT,
     MODELS,
@@ -40,6 +41,7 @@ class Client:
     shared_memory: "system" for pictures of `text_to_image` to come through memory shared with a server on this host,
     "cuda" for memory of its first GPU (needs tritonclient[cuda]); gRPC only. It pays for large pictures. Where the
     server refuses, a warning says so and the pictures come over the connection.
+    tls: certificates for servers with TLS, a `Tls`; without it a server must have one that this machine trusts.
     transport: in place of url and protocol, a `MockTransport` for tests.
 
     Nothing is sent before the first call. One client serves many threads. It is a context manager; `close` ends its
@@ -69,11 +71,12 @@ class Client:
         *,
         retries: int = 3,
         shared_memory: SharedMemory | None = None,
+        tls: Tls | None = None,
         transport: MockTransport | None = None,
     ) -> None:
         self._shares_memory = shared_memory is not None
         self._servers: Servers[Transport] = Servers(
-            [transport] if transport else transports(url, protocol, shared_memory), retries
+            [transport] if transport else transports(url, protocol, shared_memory, tls), retries
         )
 
     def __enter__(self) -> Self:

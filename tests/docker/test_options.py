@@ -5,6 +5,8 @@ from installation import LaunchError
 from options import ADMIN_KEY, parse_arguments
 from triton_options import triton_options
 
+from tests.certificates import Authority
+
 OLD = frozenset({"allow-sagemaker", "allow-vertex-ai"})
 NEW = OLD | {"allow-client-shm", "http-max-input-size"}
 
@@ -83,3 +85,41 @@ def test_spans_go_where_they_are_wanted():
     arguments = parse_arguments(["--trace-url=http://collector:4318/v1/traces", "--trace-rate=10"])
     settings = [option.partition("=")[2] for option in triton_options(arguments, NEW) if "trace-config" in option]
     assert {"mode=opentelemetry", "rate=10", "opentelemetry,url=http://collector:4318/v1/traces"} <= {*settings}
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory):
+    return Authority(tmp_path_factory.mktemp("certificates"), "authority")
+
+
+def test_tls_is_for_grpc_and_leaves_http_to_this_machine(authority):
+    server = authority.sign("server")
+    files = [f"--tls-cert={server.certificate}", f"--tls-key={server.key}"]
+    one_way = triton("--host=0.0.0.0", *files)
+    assert (one_way["http-address"], one_way["grpc-address"]) == ("127.0.0.1", "0.0.0.0")
+    assert (one_way["grpc-use-ssl"], one_way["grpc-server-key"]) == ("true", str(server.key))
+    mutual = triton(*files, f"--tls-ca={authority.certificate}")
+    assert (mutual["grpc-use-ssl-mutual"], mutual["grpc-root-cert"]) == ("true", str(authority.certificate))
+
+
+def test_certificates_that_cannot_be_served_with_are_told(authority, tmp_path):
+    server, other = authority.sign("server"), authority.sign("other")
+    empty = tmp_path / "empty.pem"
+    empty.write_text("no certificate\n")
+    wrong = {
+        (server.certificate, None, None): "--tls-cert and --tls-key go together, and --tls-ca only with them",
+        (None, None, authority.certificate): "--tls-cert and --tls-key go together, and --tls-ca only with them",
+        (tmp_path / "none.pem", server.key, None): "none.pem cannot be read: No such file or directory",
+        (
+            server.certificate,
+            other.key,
+            None,
+        ): "are no PEM certificate and its key, not encrypted (key values mismatch)",
+        (empty, server.key, None): "are no PEM certificate and its key",
+        (server.certificate, server.key, empty): "empty.pem holds no PEM certificate",
+    }
+    for files, said in wrong.items():
+        options = [f"--tls-{name}={file}" for name, file in zip(("cert", "key", "ca"), files) if file]
+        with pytest.raises(LaunchError) as refused:
+            triton(*options)
+        assert said in str(refused.value)
