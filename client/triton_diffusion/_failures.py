@@ -20,8 +20,11 @@ _ERRORS: dict[str, type[DiffusionError]] = {
     "400": InvalidRequest,
     "NOT_FOUND": WrongServer,  # the model is not in this server's repository
     "UNIMPLEMENTED": WrongServer,
+    "UNAUTHENTICATED": WrongServer,
+    "403": WrongServer,
     "404": WrongServer,
     "405": WrongServer,
+    "413": InvalidRequest,
     "UNAVAILABLE": ServerUnavailable,
     "502": ServerUnavailable,
     "503": ServerUnavailable,
@@ -43,6 +46,11 @@ _IN_STREAM = {
 _FIELD = re.compile(rf"\b({'|'.join(DATATYPES)})\b")
 _ALLOWED = re.compile(r".*: (?:use |this server's engines take )?(.+)$")
 _REQUEST_ID = re.compile(r"^\[request id: [^]]*\] ")  # which Triton puts before its own messages
+# Python's words, and gRPC's.
+_UNTRUSTED = re.compile(
+    r"(?:CERTIFICATE_VERIFY_FAILED(?:\] certificate verify failed)?|UNAUTHENTICATED): (.+?)\.?(?:: OK| \(_ssl.*)?$"
+)
+_HANDSHAKE = re.compile(r"\bSSL\b|handshake failed|Verification Check failed")
 _UNKNOWN_REGION = "Unable to find shared memory region"
 _QUEUE_FULL = "Exceeds maximum queue size"
 
@@ -78,6 +86,15 @@ def error_in_stream(message: str, url: str, request: Request) -> DiffusionError:
         if match := re.match(beginning, message):
             return error_from_status(status, message[match.end() :], url, request)
     return error_from_status("INTERNAL", message, url, request)
+
+
+def tls_failure(message: str, url: str, request: Request | None) -> WrongServer | None:
+    """The error where `message`, of a connection that could not be made, tells of certificates; else None."""
+    if not _HANDSHAKE.search(message):
+        return None
+    untrusted = _UNTRUSTED.search(message)
+    reason = f"its certificate is not trusted ({untrusted[1]})" if untrusted else f"no TLS with it ({message})"
+    return WrongServer(f"{url} is not available: {reason}", request_id=id_of(request))
 
 
 def _invalid(message: str, request: Request | None) -> InvalidRequest:

@@ -28,7 +28,7 @@ from triton_diffusion.bench.sweep import Target
 from triton_diffusion.bench.workload import Workload
 
 from export.in_process import InProcess
-from tests.launching import launch, wait_until_ready
+from tests.launching import ADMIN_KEY, launch, wait_until_ready
 
 CACHE = Path("build/perf_analyzer")
 
@@ -52,7 +52,7 @@ def served(repository: Path, name: str) -> Iterator[Target]:
     launcher: subprocess.Popen[str] = launch(repository)
     try:
         server = wait_until_ready(launcher)
-        yield Target(name, server.grpc_url, server.metrics_url)
+        yield Target(name, server.grpc_url, server.metrics_url, ADMIN_KEY)
     finally:
         launcher.terminate()
         launcher.wait()
