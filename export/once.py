@@ -1,0 +1,150 @@
+"""Exports before a server starts, unless that has been done: what containers and pods run first.
+
+    python -m export.once CHECKPOINT --models /models --link /models/repository [options of python -m export]
+
+The repository lies in a folder under --models whose name says what its content depends on: checkpoint, runtime,
+precision, for TensorRT the GPU of this machine and the version, and last a digest of all the rest (the checkpoint's
+files, the options, this program). What is there is used again. Of several processes that share --models one exports
+and the others wait for it. --link leads the server there; it changes only when the folder is complete.
+"""
+
+import argparse
+import contextlib
+import fcntl
+import hashlib
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import NoReturn
+
+from export.config import USUAL_PRECISION, Precision, Runtime
+from export.errors import ExportError
+from export.layout import COMPONENTS, checkpoint_name, find_folder
+from export.plans import choose_target
+
+ROOT = Path(__file__).parents[1]
+EXPORT = (sys.executable, "-m", "export")
+PROGRAM = ("export/**/*.py", "model_repository/diffusion/**/*.p*", "model_repository/text_to_image/**/*.p*")
+LIBRARIES = ("torch", "diffusers", "transformers", "tokenizers", "onnx", "onnxscript")
+
+
+class ExportFailed(Exception):
+    """The export has said why."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(f"the export ended with code {code}")
+        self.code = code
+
+
+def parse_arguments(given: Sequence[str] | None = None) -> tuple[argparse.Namespace, list[str]]:
+    """Our own arguments, and the options of the export."""
+    parser = argparse.ArgumentParser(prog="python -m export.once", allow_abbrev=False)
+    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="as for python -m export")
+    parser.add_argument("--models", type=Path, required=True, metavar="DIR", help="where repositories are kept")
+    parser.add_argument("--link", type=Path, required=True, help="the link that leads to the repository in the end")
+    parser.add_argument("--runtime", type=Runtime, default=Runtime.PYTHON, choices=[*Runtime])
+    parser.add_argument("--precision", type=Precision, choices=[*Precision])
+    arguments, others = parser.parse_known_args(given)
+    if any(option.startswith("--repository") for option in others):
+        parser.error("--repository is chosen here: name the folder above it with --models")
+    precision = arguments.precision or USUAL_PRECISION.get(arguments.runtime, Precision.FP32)
+    return arguments, [f"--runtime={arguments.runtime}", f"--precision={precision}", *others]
+
+
+def folder_name(checkpoint: str, options: Sequence[str]) -> str:
+    """What tells the repository of this checkpoint and these options from all others. Raises ExportError."""
+    folder = find_folder(checkpoint)
+    runtime, precision = (option.partition("=")[2] for option in options[:2])
+    target = choose_target(Runtime.TENSORRT, sm=None) if runtime == Runtime.TENSORRT else None
+    plans = [str(target.gpu), target.module + target.version] if target else []
+    name = checkpoint_name(checkpoint, folder)
+    libraries = [version(library) for library in LIBRARIES]
+    digest = hashlib.sha256(repr([name, *options, *plans, *libraries]).encode())
+    for base, files in ((folder, _checkpoint_files(folder)), (ROOT, _program_files())):
+        for file in sorted(files):
+            digest.update(f"{file.relative_to(base)} {file.stat().st_size}\n".encode())
+            with file.open("rb") as content:
+                while block := content.read(1 << 24):
+                    digest.update(block)
+    parts = [name, runtime, precision, *plans, digest.hexdigest()[:12]]
+    return "-".join(re.sub(r"[^\w.]+", "-", part) for part in parts).lower()
+
+
+def _checkpoint_files(folder: Path) -> Iterator[Path]:
+    yield from folder.glob("*.json")
+    for component in COMPONENTS:
+        yield from (file for file in (folder / component).rglob("*") if file.is_file())
+
+
+def _program_files() -> Iterator[Path]:
+    for pattern in PROGRAM:
+        yield from ROOT.glob(pattern)
+
+
+def export_once(checkpoint: str, models: Path, link: Path, options: Sequence[str]) -> None:
+    """Let `link` lead to the repository of `checkpoint` in `models`, exported where it is not there.
+
+    Raises ExportError, ExportFailed and OSError.
+    """
+    repository = models / folder_name(checkpoint, options)
+    complete = Path(f"{repository}.complete")
+    with Path(f"{repository}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if complete.exists():
+            print(f"{repository} is there", flush=True)
+        else:
+            _export(checkpoint, "--repository", str(repository), *options)
+            complete.touch()
+    _lead(link, repository)
+
+
+def _export(*arguments: str) -> None:
+    # In a session of its own, so that Ctrl-C reaches us alone: told twice to end, it could not tidy up.
+    with subprocess.Popen([*EXPORT, *arguments], cwd=ROOT, start_new_session=True) as process:
+        try:
+            code = process.wait()
+        except BaseException:
+            process.terminate()
+            raise
+    if code:
+        raise ExportFailed(code)
+
+
+def _lead(link: Path, repository: Path) -> None:
+    new = link.with_name(f".{link.name}-{os.getpid()}")
+    with contextlib.suppress(FileNotFoundError):
+        new.unlink()
+    new.symlink_to(os.path.relpath(repository.resolve(), link.parent.resolve()))
+    new.replace(link)
+
+
+def _stop(number: int, _: object) -> NoReturn:
+    raise SystemExit(128 + number)
+
+
+def main() -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _stop)
+    arguments, options = parse_arguments()
+    try:
+        export_once(arguments.checkpoint, arguments.models, arguments.link, options)
+    except ExportFailed as error:
+        raise SystemExit(error.code) from None
+    except ExportError as error:
+        raise SystemExit(_told(str(error))) from None
+    except OSError as error:
+        raise SystemExit(_told(f"{error.filename}: {error.strerror}")) from None
+
+
+def _told(message: str) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    main()
