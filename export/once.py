@@ -52,27 +52,26 @@ def parse_arguments(given: Sequence[str] | None = None) -> tuple[argparse.Namesp
     arguments, others = parser.parse_known_args(given)
     if any(option.startswith("--repository") for option in others):
         parser.error("--repository is chosen here: name the folder above it with --models")
-    precision = arguments.precision or USUAL_PRECISION.get(arguments.runtime, Precision.FP32)
-    return arguments, [f"--runtime={arguments.runtime}", f"--precision={precision}", *others]
+    arguments.precision = arguments.precision or USUAL_PRECISION.get(arguments.runtime, Precision.FP32)
+    return arguments, others
 
 
-def folder_name(checkpoint: str, options: Sequence[str]) -> str:
-    """What tells the repository of this checkpoint and these options from all others. Raises ExportError."""
-    folder = find_folder(checkpoint)
-    runtime, precision = (option.partition("=")[2] for option in options[:2])
-    target = choose_target(Runtime.TENSORRT, sm=None) if runtime == Runtime.TENSORRT else None
-    plans = [str(target.gpu), target.module + target.version] if target else []
-    name = checkpoint_name(checkpoint, folder)
+def folder_name(arguments: argparse.Namespace, options: Sequence[str]) -> str:
+    """What tells the repository that is asked for from all others. Raises ExportError."""
+    folder = find_folder(arguments.checkpoint)
+    target = choose_target(Runtime.TENSORRT, sm=None) if arguments.runtime is Runtime.TENSORRT else None
+    built_for = [str(target.gpu), target.version] if target else []
+    name = checkpoint_name(arguments.checkpoint, folder)
+    told = [name, arguments.runtime, arguments.precision, *built_for]
     libraries = [version(library) for library in LIBRARIES]
-    digest = hashlib.sha256(repr([name, *options, *plans, *libraries]).encode())
+    digest = hashlib.sha256(repr([told, options, libraries]).encode())
     for base, files in ((folder, _checkpoint_files(folder)), (ROOT, _program_files())):
         for file in sorted(files):
             digest.update(f"{file.relative_to(base)} {file.stat().st_size}\n".encode())
             with file.open("rb") as content:
                 while block := content.read(1 << 24):
                     digest.update(block)
-    parts = [name, runtime, precision, *plans, digest.hexdigest()[:12]]
-    return "-".join(re.sub(r"[^\w.]+", "-", part) for part in parts).lower()
+    return re.sub(r"[^\w.]+", "-", "-".join([*told, digest.hexdigest()[:12]])).lower()
 
 
 def _checkpoint_files(folder: Path) -> Iterator[Path]:
@@ -86,26 +85,27 @@ def _program_files() -> Iterator[Path]:
         yield from ROOT.glob(pattern)
 
 
-def export_once(checkpoint: str, models: Path, link: Path, options: Sequence[str]) -> None:
-    """Let `link` lead to the repository of `checkpoint` in `models`, exported where it is not there.
+def export_once(arguments: argparse.Namespace, options: Sequence[str]) -> None:
+    """Let the link lead to the repository that is asked for, exported where it is not there.
 
     Raises ExportError, ExportFailed and OSError.
     """
-    repository = models / folder_name(checkpoint, options)
+    repository = arguments.models / folder_name(arguments, options)
     complete = Path(f"{repository}.complete")
     with Path(f"{repository}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if complete.exists():
             print(f"{repository} is there", flush=True)
         else:
-            _export(checkpoint, "--repository", str(repository), *options)
+            runs_in = [f"--runtime={arguments.runtime}", f"--precision={arguments.precision}"]
+            _export(arguments.checkpoint, "--repository", str(repository), *runs_in, *options)
             complete.touch()
-    _lead(link, repository)
+    _lead(arguments.link, repository)
 
 
 def _export(*arguments: str) -> None:
     # In a session of its own, so that Ctrl-C reaches us alone: told twice to end, it could not tidy up.
-    with subprocess.Popen([*EXPORT, *arguments], cwd=ROOT, start_new_session=True) as process:
+    with subprocess.Popen([*EXPORT, *arguments], start_new_session=True) as process:
         try:
             code = process.wait()
         except BaseException:
@@ -130,9 +130,8 @@ def _stop(number: int, _: object) -> NoReturn:
 def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _stop)
-    arguments, options = parse_arguments()
     try:
-        export_once(arguments.checkpoint, arguments.models, arguments.link, options)
+        export_once(*parse_arguments())
     except ExportFailed as error:
         raise SystemExit(error.code) from None
     except ExportError as error:

@@ -180,7 +180,7 @@ class Container:
         bound = " ".join(f"{there}:{here}" for there, here in volumes.items())
         program = [*settings["Env"], *settings["Entrypoint"], *(command or settings["Cmd"])]
         start = ["sh", "-c", START, "sh", root, settings["WorkingDir"] or "/", settings["User"], shm_size, bound]
-        self._output = tempfile.TemporaryFile("w+")  # noqa: SIM115, closed by `end`
+        self._output = tempfile.TemporaryFile("a+")  # noqa: SIM115, closed by `end`
         self._process = subprocess.Popen(
             [*network, "unshare", "--mount", "--pid", "--ipc", "--uts", "--fork", "--kill-child", *start, *program],
             stdout=self._output,

@@ -32,7 +32,6 @@ def test_the_overlays_that_it_shows_render(tmp_path):
     settings = [o["data"] for o in deployed + fetched if o["kind"] == "ConfigMap" and "CHECKPOINT" in o["data"]]
     assert settings[0]["CHECKPOINT"] == settings[1]["CHECKPOINT"]
     assert settings[0]["RUNTIME"] == "tensorrt"
-    assert settings[0]["REPOSITORY"].endswith(f"-{VERSION}")
     (claim,) = (o for o in deployed if o["kind"] == "PersistentVolumeClaim")
     assert claim["spec"]["storageClassName"] == "your-shared-storage-class"
 
