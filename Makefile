@@ -31,6 +31,7 @@ test: lint ## Lint, check types and run the tests
 	$(RUN) -m pytest -n 2 --dist loadgroup
 
 test-slow: $(VENV)/installed ## Run the tests that take minutes or gigabytes
+	$(PYTHON) docker/prerequisites.py --containers
 	$(RUN) -m pytest -m slow -s
 
 latency: model_repository/unet ## Measure where the milliseconds of one served picture go
