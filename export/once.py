@@ -9,11 +9,11 @@ and the others wait for it. --link leads the server there; it changes only when 
 """
 
 import argparse
-import contextlib
 import fcntl
 import hashlib
 import os
 import re
+import secrets
 import signal
 import subprocess
 import sys
@@ -26,19 +26,15 @@ from export.config import USUAL_PRECISION, Precision, Runtime
 from export.errors import ExportError
 from export.layout import COMPONENTS, checkpoint_name, find_folder
 from export.plans import choose_target
+from export.specification import HAND_WRITTEN_MODELS
 
 ROOT = Path(__file__).parents[1]
 EXPORT = (sys.executable, "-m", "export")
-PROGRAM = ("export/**/*.py", "model_repository/diffusion/**/*.p*", "model_repository/text_to_image/**/*.p*")
+PROGRAM = (
+    "export/**/*.py",
+    *(f"model_repository/{name}/**/*.{kind}" for name in HAND_WRITTEN_MODELS for kind in ("py", "pbtxt")),
+)
 LIBRARIES = ("torch", "diffusers", "transformers", "tokenizers", "onnx", "onnxscript")
-
-
-class ExportFailed(Exception):
-    """The export has said why."""
-
-    def __init__(self, code: int) -> None:
-        super().__init__(f"the export ended with code {code}")
-        self.code = code
 
 
 def parse_arguments(given: Sequence[str] | None = None) -> tuple[argparse.Namespace, list[str]]:
@@ -88,7 +84,7 @@ def _program_files() -> Iterator[Path]:
 def export_once(arguments: argparse.Namespace, options: Sequence[str]) -> None:
     """Let the link lead to the repository that is asked for, exported where it is not there.
 
-    Raises ExportError, ExportFailed and OSError.
+    Raises ExportError and OSError; SystemExit where the export has failed and said why.
     """
     repository = arguments.models / folder_name(arguments, options)
     complete = Path(f"{repository}.complete")
@@ -98,27 +94,26 @@ def export_once(arguments: argparse.Namespace, options: Sequence[str]) -> None:
             print(f"{repository} is there", flush=True)
         else:
             runs_in = [f"--runtime={arguments.runtime}", f"--precision={arguments.precision}"]
-            _export(arguments.checkpoint, "--repository", str(repository), *runs_in, *options)
+            _export(lock.fileno(), arguments.checkpoint, "--repository", str(repository), *runs_in, *options)
             complete.touch()
     _lead(arguments.link, repository)
 
 
-def _export(*arguments: str) -> None:
-    # In a session of its own, so that Ctrl-C reaches us alone: told twice to end, it could not tidy up.
-    with subprocess.Popen([*EXPORT, *arguments], start_new_session=True) as process:
+def _export(lock: int, *arguments: str) -> None:
+    # In a session of its own, so that Ctrl-C reaches us alone: told twice to end, it could not tidy up. It has the lock
+    # too, so that nobody else exports before it has ended, even if we are killed.
+    with subprocess.Popen([*EXPORT, *arguments], start_new_session=True, pass_fds=[lock]) as process:
         try:
             code = process.wait()
         except BaseException:
             process.terminate()
             raise
     if code:
-        raise ExportFailed(code)
+        raise SystemExit(code)
 
 
 def _lead(link: Path, repository: Path) -> None:
-    new = link.with_name(f".{link.name}-{os.getpid()}")
-    with contextlib.suppress(FileNotFoundError):
-        new.unlink()
+    new = link.with_name(f".{link.name}-{secrets.token_hex(8)}")  # no process id: in a container each is 1
     new.symlink_to(os.path.relpath(repository.resolve(), link.parent.resolve()))
     new.replace(link)
 
@@ -132,8 +127,6 @@ def main() -> None:
         signal.signal(number, _stop)
     try:
         export_once(*parse_arguments())
-    except ExportFailed as error:
-        raise SystemExit(error.code) from None
     except ExportError as error:
         raise SystemExit(_told(str(error))) from None
     except OSError as error:

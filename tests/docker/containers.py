@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -83,19 +84,20 @@ def build(name: str, dockerfile: str, target: str | None = None) -> "Image":
 
 
 def _pip_settings(folder: Path) -> Iterator[str]:
-    """Arguments that give a build what pip is told on this machine: its options, and the files that they name."""
-    listed = subprocess.run(["pip", "config", "list"], check=True, capture_output=True, text=True).stdout
+    """Arguments that give a build what pip is told on this machine: its options, and the places that they name."""
+    pip = [sys.executable, "-m", "pip", "config", "list"]
     options = {}
-    for line in listed.splitlines():
+    for line in subprocess.run(pip, check=True, capture_output=True, text=True).stdout.splitlines():
         name, value = line.split("=", 1)
         options[name.rpartition(".")[2]] = value.strip("'")
     options.pop("constraint", None)  # the versions are fixed
     (folder / "pip.conf").write_text("[global]\n" + "".join(f"{name} = {value}\n" for name, value in options.items()))
     yield f"--volume={folder}/pip.conf:/etc/pip.conf:ro"
-    places = {place.removeprefix("file://") for value in options.values() for place in value.split()}
+    named = [place for value in options.values() for place in value.split()]
+    places = {str(Path(place[7:]).parent) if place.startswith("file://") else place for place in named}
     yield from (f"--volume={place}:{place}:ro" for place in places if place.startswith("/"))
-    if "find-links" in options:
-        yield f"--build-arg=TORCH_INDEX={options.get('extra-index-url', options['find-links']).split()[0]}"
+    if "find-links" in options:  # PyTorch for the CPU is there, and its own index may be out of reach
+        yield f"--build-arg=TORCH_INDEX=file://{options['find-links'].split()[0]}"
 
 
 @dataclass(frozen=True)

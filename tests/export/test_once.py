@@ -86,6 +86,16 @@ def test_told_to_end_it_stops_its_export_at_once_and_the_next_takes_over(start, 
     assert calls(tmp_path) == 2
 
 
+def test_an_export_that_outlives_its_parent_is_waited_for(start, tmp_path):
+    killed = start(f"until [ -e {tmp_path}/go ]; do sleep 0.01; done; touch {tmp_path}/ended")
+    wait_until(lambda: calls(tmp_path) == 1)
+    killed.kill()
+    waiting = start(f"[ -e {tmp_path}/ended ]")
+    wait_until(lambda: f" {waiting.pid} " in Path("/proc/locks").read_text())
+    (tmp_path / "go").touch()
+    assert waiting.wait(30) == 0
+
+
 def test_told_to_end_while_it_waits_it_ends_at_once_too(start, tmp_path):
     exporting = start(f"until [ -e {tmp_path}/go ]; do sleep 0.01; done")
     wait_until(lambda: calls(tmp_path) == 1)
