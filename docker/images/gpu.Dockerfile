@@ -10,7 +10,7 @@ ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 LABEL org.opencontainers.image.title="Triton Diffusion exporter" \
       org.opencontainers.image.description="Writes the Triton model repository of a checkpoint, with TensorRT plans for the GPU that it runs on" \
       org.opencontainers.image.version="$VERSION"
-ENV HOME=/tmp PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+ENV HOME=/tmp PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 ORT_DISABLE_TELEMETRY=1
 # PyTorch for the CPU: it only exports the graphs and checks them. TensorRT's Python package is the image's own.
 COPY requirements/locked/exporter.txt /tmp/
 RUN python3 -m pip install --no-cache-dir --break-system-packages --ignore-installed --require-hashes --no-deps \
@@ -35,7 +35,7 @@ ARG VERSION=unknown
 LABEL org.opencontainers.image.title="Triton Diffusion server" \
       org.opencontainers.image.description="Triton Inference Server for the repositories that the exporter writes" \
       org.opencontainers.image.version="$VERSION"
-ENV HOME=/tmp PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+ENV HOME=/tmp PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 ORT_DISABLE_TELEMETRY=1
 COPY requirements/locked/server-gpu.txt /tmp/
 RUN python3 -m pip install --no-cache-dir --break-system-packages --require-hashes --no-deps -r /tmp/server-gpu.txt \
     && rm /tmp/server-gpu.txt \

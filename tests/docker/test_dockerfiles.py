@@ -49,6 +49,8 @@ def test_hadolint_finds_nothing():
 def test_an_image_has_what_every_image_has(file, target):
     assert inherited(file, target, "USER")[-1] == "1000:1000"
     assert "HOME=/tmp" in " ".join(inherited(file, target, "ENV")), "the only place to write"
+    if file != "gateway.Dockerfile":
+        assert "ORT_DISABLE_TELEMETRY=1" in " ".join(inherited(file, target, "ENV"))
     assert inherited(file, target, "HEALTHCHECK")
     assert inherited(file, target, "ENTRYPOINT")
     labels = " ".join(inherited(file, target, "LABEL"))

@@ -115,6 +115,7 @@ def test_the_containers_are_not_root_and_write_to_scratch_space_only(service):
         assert container.execute("id", "-u").stdout == "1000\n"
         assert "Read-only file system" in container.execute("touch", "/opt/new").stderr
         assert container.execute("find", "/tmp", "/dev/shm", "-type", "f", "-perm", "/111").stdout == ""
+        assert "icrosoft" not in container.execute("find", "/tmp").stdout, "ONNX Runtime keeps there what it reports"
 
 
 def test_the_images_hold_what_they_need_and_no_more(service, server_image, gateway_image, exporter_image):
