@@ -76,7 +76,7 @@ def build(name: str, dockerfile: str, target: str | None = None) -> "Image":
     tag = f"localhost/triton-diffusion-{name}"
     with tempfile.TemporaryDirectory(dir=STORE) as folder:
         buildah(
-            "build", "--isolation=chroot", "--format=docker", "--layers", "--quiet",
+            "build", "--isolation=chroot", "--format=docker", "--layers", "--force-rm", "--quiet",
             f"--file={ROOT}/docker/images/{dockerfile}", f"--tag={tag}", *([f"--target={target}"] if target else []),
             f"--build-arg=BASE={BASE}", f"--build-arg=VERSION={VERSION}", *_pip_settings(Path(folder)), ROOT,
         )  # fmt: skip
