@@ -9,7 +9,7 @@ PACKAGES := export docker client/triton_diffusion model_repository/diffusion/1
 export TOKENIZERS_PARALLELISM := false
 
 .DEFAULT_GOAL := help
-.PHONY: help demo export serve page test test-slow latency bench ladder lint format clean
+.PHONY: help demo export serve page test test-slow latency bench ladder lint lock format clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,7 @@ test: lint ## Lint, check types and run the tests
 	$(RUN) -m pytest -n 2 --dist loadgroup
 
 test-slow: $(VENV)/installed ## Run the tests that take minutes or gigabytes
+	$(PYTHON) docker/prerequisites.py --containers
 	$(RUN) -m pytest -m slow -s
 
 latency: model_repository/unet ## Measure where the milliseconds of one served picture go
@@ -47,6 +48,20 @@ lint: $(VENV)/installed ## Check style and types
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy $(PACKAGES)
 
+# What images install: exact versions, with the hash of every file that may be one. TORCH adds where uv finds PyTorch for
+# the CPU; images are for Linux on x86-64, Python 3.11 or 3.12.
+TORCH ?= --torch-backend cpu
+LOCK := $(VENV)/bin/uv pip compile --quiet --upgrade --generate-hashes --custom-compile-command "make lock" \
+	--annotation-style line --only-binary :all: --python-platform x86_64-manylinux_2_35
+UNUSED := --excludes requirements/locked/unused.txt
+lock: $(VENV)/installed ## Write requirements/locked/ anew: what the images install
+	$(LOCK) $(UNUSED) --python-version 3.11 requirements/server.txt requirements/triton.txt -o requirements/locked/server-cpu.txt
+	$(LOCK) $(UNUSED) --python-version 3.12 requirements/server-ngc.txt -o requirements/locked/server-gpu.txt
+	$(LOCK) --python-version 3.11 $(TORCH) requirements/export.txt -o requirements/locked/exporter.txt
+	sed 's/\[.*\]//' requirements/dev.txt requirements/export.txt > build/constraints.txt
+	echo setuptools | $(LOCK) --python-version 3.11 --constraints build/constraints.txt \
+		--extra web client/pyproject.toml - -o requirements/locked/gateway.txt
+
 format: $(VENV)/installed ## Format the code
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
@@ -59,7 +74,7 @@ clean: ## Remove everything that was built
 model_repository/unet: $(VENV)/installed
 	$(RUN) -m export $(CHECKPOINT)
 
-$(VENV)/installed: requirements/export.txt requirements/server.txt requirements/triton.txt requirements/tensorrt-rtx.txt requirements/dev.txt client/pyproject.toml
+$(VENV)/installed: requirements/export.txt requirements/server.txt requirements/server-ngc.txt requirements/triton.txt requirements/tensorrt-rtx.txt requirements/dev.txt client/pyproject.toml
 	$(PYTHON) docker/prerequisites.py
 	$(PYTHON) -m venv $(VENV)
 	$(RUN) -m pip install --quiet -r requirements/export.txt -r requirements/server.txt -r requirements/tensorrt-rtx.txt -r requirements/dev.txt

@@ -1,7 +1,7 @@
 """Installs the Debian packages that a bare Python lacks: venv, and the shared library that Triton's stub is linked to.
 
 Does nothing where both are there, as with most Pythons that were not installed by apt. With --browser also Chromium,
-for the tests of the page.
+for the tests of the page; with --containers what builds images without a container engine, for the tests of those.
 """
 
 import importlib.util
@@ -13,9 +13,10 @@ import sys
 from installation import PYTHON, LaunchError, libpython_folder
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")  # any of which the tests take
+CONTAINERS = ("buildah", "debootstrap")
 
 
-def missing_packages(browser: bool) -> list[str]:
+def missing_packages(browser: bool, containers: bool) -> list[str]:
     missing = [] if importlib.util.find_spec("ensurepip") else [f"python{PYTHON}-venv"]
     try:
         libpython_folder()
@@ -23,11 +24,13 @@ def missing_packages(browser: bool) -> list[str]:
         missing.append(f"libpython{PYTHON}")
     if browser and not any(map(shutil.which, BROWSERS)):
         missing.append("chromium")
+    if containers:
+        missing += [name for name in CONTAINERS if not shutil.which(name)]
     return missing
 
 
 def main() -> None:
-    packages = missing_packages(browser="--browser" in sys.argv[1:])
+    packages = missing_packages("--browser" in sys.argv[1:], "--containers" in sys.argv[1:])
     if not packages:
         return
     print(f"installing {' '.join(packages)} with apt-get", file=sys.stderr)

@@ -9,7 +9,7 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from export.errors import CheckpointError, quote
-from export.layout import SUPPORTED, check_components, find_folder, read_json
+from export.layout import SUPPORTED, check_components, checkpoint_name, find_folder, read_json
 from export.schedule import read_schedule, with_defaults
 from export.serving import read_serving
 from export.specification import LATENT_CHANNELS, NUM_TOKENS
@@ -122,7 +122,7 @@ def read_checkpoint(checkpoint: str) -> Checkpoint:
     schedule, prediction_type = read_schedule(folder)
     _check_channels(folder, unet, vae)
     _check_conditions(folder, unet, text_encoder)
-    name = checkpoint.rstrip("/").rpartition("/")[2] if not Path(checkpoint).is_dir() else folder.resolve().name
+    name = checkpoint_name(checkpoint, folder)
     return Checkpoint(folder, name, unet, vae, text_encoder, schedule, prediction_type, **read_serving(folder))
 
 

@@ -40,6 +40,11 @@ def find_folder(checkpoint: str) -> Path:
     return _download(checkpoint)
 
 
+def checkpoint_name(checkpoint: str, folder: Path) -> str:
+    """What to call the checkpoint that `checkpoint` names and that lies in `folder`."""
+    return folder.resolve().name if Path(checkpoint).is_dir() else checkpoint.rstrip("/").rpartition("/")[2]
+
+
 def _download(name: str) -> Path:
     # Imported here because it brings every pipeline with it, which takes seconds that a local folder need not wait.
     from diffusers import DiffusionPipeline

@@ -15,13 +15,12 @@ from export.gate import check_graph
 from export.graphs import axes, write_graph
 from export.modules import TextEncoder, UNet, VaeDecoder
 from export.plans import Target, write_plan
-from export.specification import Model, Sizes, engines
+from export.specification import HAND_WRITTEN_MODELS, Model, Sizes, engines
 from export.staging import install, staging_folder
 from export.tokenizer import standalone_tokenizer
 from export.torch_runtime import Compilation, torch_parameters, write_torch_model
 
 HAND_WRITTEN = Path(__file__).resolve().parents[1] / "model_repository"
-HAND_WRITTEN_MODELS = ("diffusion", "text_to_image")
 # The UNet comes last: what is wrong with the others shows before its long export.
 ENGINES = ("text_encoder", "vae_decoder", "unet")
 FACTS = ("diffusion/1/tokenizer.json", "diffusion/1/checkpoint.json")

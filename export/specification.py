@@ -6,6 +6,8 @@ holds the hand-written config.pbtxt of `diffusion` and `text_to_image` to it.
 
 from dataclasses import dataclass
 
+HAND_WRITTEN_MODELS = ("diffusion", "text_to_image")
+
 NUM_TOKENS = 77
 LATENT_CHANNELS = 4
 

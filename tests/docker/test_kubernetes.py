@@ -1,16 +1,19 @@
 """Every rendering of the Kubernetes manifests: valid for the API, safe, and whole."""
 
 import copy
-import re
+from pathlib import Path
 
 import kubernetes_validate
 import pytest
 from kubernetes_validate import SchemaNotFoundError, ValidationError
 
+from export import once
 from tests.docker.manifests import (
     OVERLAYS,
     RENDERINGS,
+    ROOT,
     VERSION,
+    arguments,
     find,
     needs_kubectl,
     quantity,
@@ -147,7 +150,7 @@ def accelerators(resources: dict) -> set[str]:
 
 
 def test_plans_are_built_on_the_gpu_that_runs_them_and_shared_by_its_kind_only():
-    claims, repositories, resources = [], [], []
+    claims, resources = [], []
     for overlay in ("gpu", "gpu-mig"):
         server = workload(overlay, "server")
         (resource,) = accelerators(server.containers[0]["resources"])
@@ -158,9 +161,8 @@ def test_plans_are_built_on_the_gpu_that_runs_them_and_shared_by_its_kind_only()
         assert "emptyDir" not in server.volume("models")
         assert server.pod["nodeSelector"]["nvidia.com/gpu.product"]
         claims.append(claim["metadata"]["name"])
-        repositories.append(model_settings(overlay)["REPOSITORY"])
         resources.append(resource)
-    assert len({*claims}) == len({*repositories}) == len({*resources}) == 2
+    assert len({*claims}) == len({*resources}) == 2
 
 
 def test_the_cpu_overlay_needs_neither_gpu_nor_storage():
@@ -168,16 +170,19 @@ def test_the_cpu_overlay_needs_neither_gpu_nor_storage():
     assert not any(item["kind"] == "PersistentVolumeClaim" for item in render("cpu"))
 
 
-def model_settings(overlay: str) -> dict[str, str]:
-    (settings,) = (o["data"] for o in render(overlay) if o["kind"] == "ConfigMap" and "REPOSITORY" in o["data"])
-    return settings
-
-
-@every_overlay
-def test_another_version_writes_another_repository(overlay):
-    repository = model_settings(overlay)["REPOSITORY"]
-    assert repository.endswith(f"-{VERSION}"), "old replicas go on reading theirs while a new version rolls out"
-    assert re.fullmatch(r"/models/[\w.-]+", repository)
+@pytest.mark.parametrize("rendering", [*OVERLAYS, "kserve"])
+def test_the_server_reads_what_the_exporter_of_its_pod_has_made_ready(rendering):
+    pod = workload(rendering, "server").pod
+    (exporter,), (server,) = pod["initContainers"], pod["containers"]
+    asked, options = once.parse_arguments(arguments(rendering, exporter))
+    assert options == []
+    assert f"--repository={asked.link}" in server["args"]
+    mounts = [{mount["mountPath"]: mount["name"] for mount in c["volumeMounts"]} for c in (exporter, server)]
+    for path in (asked.models, asked.link.parent):  # the link is relative: both must be in the same places
+        assert mounts[0][str(path)] == mounts[1][str(path)]
+    assert mounts[0]["/tmp"] == "tmp", "of the pod alone: old replicas go on reading theirs while new ones start"
+    assert asked.link.parent == Path("/tmp")
+    assert (ROOT / asked.checkpoint / "model_index.json").exists()
 
 
 def test_the_checkpoint_is_fetched_into_the_volume_that_the_exporter_reads():

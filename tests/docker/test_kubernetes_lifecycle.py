@@ -163,8 +163,9 @@ def test_kserve_runs_the_pod_of_the_gpu_overlay():
     ours, theirs = workload("gpu", "server").pod, workload("kserve", "server").pod
     for key in ("securityContext", "nodeSelector", "tolerations", "terminationGracePeriodSeconds"):
         assert theirs[key] == ours[key]
-    assert theirs["volumes"] == [volume for volume in ours["volumes"] if volume["name"] != "scripts"]
-    (our, their) = (pod["containers"][0] for pod in (ours, theirs))
-    for key in ("image", "resources", "lifecycle", "securityContext", "volumeMounts", "env"):
-        assert their[key] == our[key]
-    assert arguments("kserve", their) == arguments("gpu", our)
+    assert theirs["volumes"] == ours["volumes"]
+    for kind in ("initContainers", "containers"):
+        (our, their) = (pod[kind][0] for pod in (ours, theirs))
+        for key in ("image", "resources", "lifecycle", "securityContext", "volumeMounts", "env"):
+            assert their.get(key) == our.get(key)
+        assert arguments("kserve", their) == arguments("gpu", our)

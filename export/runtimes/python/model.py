@@ -1,6 +1,9 @@
 """Runs the `model.onnx` beside it with ONNX Runtime, as a Triton Python model."""
 
+import os
 from pathlib import Path
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read at the import
 
 import onnxruntime
 import triton_python_backend_utils as pb_utils
