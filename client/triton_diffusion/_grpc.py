@@ -111,7 +111,7 @@ class GrpcTransport(_Wire):
         # wire as a method that takes a single request, which needs no thread to send it.
         # Without the header "triton_grpc_error", which would give errors their status: Triton 2.51 crashes on it.
         try:
-            call = self._channel.unary_stream(*method.codec)(method.message, timeout=deadline.left())
+            call = self._channel.unary_stream(*method.codec)(**method.call(deadline.left()))
         except ValueError:  # another thread has closed the channel
             raise self.closed(request) from None
         try:
@@ -150,7 +150,7 @@ class AsyncGrpcTransport(_Wire):
         return await self._call(_grpc_wire.QUESTIONS[question], deadline, None)
 
     async def _call(self, method: Method, deadline: Deadline, request: Request | None) -> Any:
-        call = self._open().unary_unary(*method.codec)(method.message, timeout=deadline.left())
+        call = self._open().unary_unary(*method.codec)(**method.call(deadline.left()))
         try:
             return method.decode(await call)
         except grpc.RpcError as error:
@@ -162,7 +162,7 @@ class AsyncGrpcTransport(_Wire):
     async def stream(self, request: Request, deadline: Deadline) -> AsyncGenerator[Answer]:
         """As `GrpcTransport.stream`."""
         method = _grpc_wire.stream(request)
-        call = self._open().unary_stream(*method.codec)(method.message, timeout=deadline.left())
+        call = self._open().unary_stream(*method.codec)(**method.call(deadline.left()))
         try:
             async for response in call:
                 if response.error_message:
