@@ -30,24 +30,37 @@ def gateway(
     max_body: Annotated[int, typer.Option(min=1, help="Bytes that a request's body may have.")] = 64 * 1024,
     timeout: Annotated[float, typer.Option(min=1, help="Seconds for one generation, waiting included.")] = 600.0,
     retries: Annotated[int, typer.Option(min=0, help="Tries after the first, where the server is lost or busy.")] = 3,
+    trace_url: Annotated[
+        str | None, typer.Option(help="Where to send OpenTelemetry's spans: http://collector:4318/v1/traces")
+    ] = None,
 ) -> None:
     """Answer OpenAI's images API: POST /v1/images/generations, GET /v1/models; and /healthz, /readyz, /metrics.
 
     client = openai.OpenAI(base_url="http://127.0.0.1:8080/v1", api_key="any")
+
+    The log on standard error has a JSON object a line, one for every request.
     """
     with errors_in_one_line():
-        create_app, keys_of, uvicorn = _imported()
-        keys = None if keys_file is None else keys_of(keys_file)
+        package, uvicorn = _imported()
+        keys = None if keys_file is None else package.Keys(keys_file)
         if keys is None and not _is_loopback(host):
             raise InvalidRequest(f"host is {host!r}, and anybody could ask: use --keys with it, or 127.0.0.1", "host")
         servers = ", ".join(address.text for address in addresses(url, "grpc"))
         client = AsyncClient(url, "grpc", retries=retries)
-        application = create_app(client, keys=keys, concurrency=concurrency, max_body=max_body, timeout=timeout)
+        application = package.create_app(
+            client, keys=keys, concurrency=concurrency, max_body=max_body, timeout=timeout, trace_url=trace_url
+        )
         with _listener(host, port) as listener:
             shown = f"[{host}]" if ":" in host else host
             who = "anybody here" if keys is None else f"{len(keys)} keys"
             typer.echo(f"http://{shown}:{listener.getsockname()[1]}/v1 for {who}, from {servers}")
-            config = uvicorn.Config(application, server_header=False, timeout_graceful_shutdown=DRAIN)
+            config = uvicorn.Config(
+                application,
+                server_header=False,
+                timeout_graceful_shutdown=DRAIN,
+                log_config=package.LOGGING,
+                access_log=False,
+            )
             uvicorn.Server(config).run(sockets=[listener])
 
 
@@ -58,24 +71,23 @@ def gateway_key(
 ) -> None:
     """Make an API key for the gateway: prints it, once, and adds its hash to the file."""
     with errors_in_one_line():
-        _imported()
-        from ..gateway import new_key
-
-        key, line = new_key(name)
+        package, _ = _imported()
+        key, line = package.new_key(name)
         with open(os.open(keys_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a", encoding="utf-8") as file:
             file.write(line)
         typer.echo(key)
 
 
-def _imported() -> tuple[Any, Any, Any]:
+def _imported() -> tuple[Any, Any]:
+    """The gateway's package, and uvicorn."""
     # Imported here because the extra may not be installed, and takes half a second where it is.
     try:
         import uvicorn
 
-        from ..gateway import Keys, create_app
+        from .. import gateway as package
     except ModuleNotFoundError as error:
         raise DiffusionError(f"{error.name} is not installed: pip install 'triton-diffusion[web]'") from error
-    return create_app, Keys, uvicorn
+    return package, uvicorn
 
 
 def _is_loopback(host: str) -> bool:
