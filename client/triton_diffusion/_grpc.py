@@ -101,8 +101,12 @@ class GrpcTransport(_Wire):
     def stream(self, request: Request, deadline: Deadline) -> Generator[Answer]:
         """The responses of a decoupled model. The request is sent at the first `next`; closing cancels it."""
         method = _grpc_wire.stream(request)
-        for response in self._responses(method, deadline, request):
+        responses = self._responses(method, deadline, request)
+        for response in responses:
             if response.error_message:
+                # To the end of the call: cancelled as it ends, Triton 2.51 keeps it for ever, and then is slow to stop.
+                for _ in responses:
+                    pass
                 raise error_in_stream(response.error_message, self.url, request)
             yield method.decode(response)
 
@@ -166,6 +170,8 @@ class AsyncGrpcTransport(_Wire):
         try:
             async for response in call:
                 if response.error_message:
+                    async for _ in call:  # as in GrpcTransport
+                        pass
                     raise error_in_stream(response.error_message, self.url, request)
                 yield method.decode(response)
         except grpc.RpcError as error:
