@@ -50,13 +50,16 @@ class Prometheus:
 
 @contextmanager
 def prometheus(targets: Mapping[str, str]) -> Iterator[Prometheus]:
-    """Start one that reads prometheus.yml and rules.yml, every second and with `targets`, host:port by job name, in
-    place of those of compose.yaml; wait until it has reached them."""
+    """Start one that reads prometheus.yml and rules.yml and looks every second; wait until it has reached its targets.
+
+    targets: host:port by job name. They pass for those of compose.yaml, whose names they get.
+    """
     configuration = yaml.safe_load((MONITORING / "prometheus/prometheus.yml").read_text())
     configuration["global"] = {"scrape_interval": f"{INTERVAL}s", "evaluation_interval": f"{INTERVAL}s"}
     configuration["rule_files"] = [str(MONITORING / "prometheus/rules.yml")]
     for job in configuration["scrape_configs"]:
-        job["static_configs"] = [{"targets": [targets[job["job_name"]]]}]
+        ((name,),) = [static["targets"] for static in job["static_configs"]]
+        job["static_configs"] = [{"targets": [targets[job["job_name"]]], "labels": {"instance": name}}]
     with tempfile.TemporaryDirectory() as folder, socket.create_server(("127.0.0.1", 0)) as probe:
         address = f"127.0.0.1:{probe.getsockname()[1]}"
         probe.close()
