@@ -2,6 +2,7 @@
 
 import json
 import logging
+import time
 
 import httpx2
 import pytest
@@ -21,12 +22,16 @@ PATH = "/v1/images/generations"
 
 @pytest.fixture
 def lines(caplog):
-    """The lines that the gateway has logged, as it would write them."""
+    """The lines that the gateway has logged, as it would write them, once there are so many: they follow the answer."""
     caplog.set_level(logging.INFO, "triton_diffusion")
 
-    def parsed() -> list[dict]:
-        records = [record for record in caplog.records if record.name.startswith("triton_diffusion")]
-        return [json.loads(JsonLines().format(record)) for record in records]
+    def parsed(count: int) -> list[dict]:
+        deadline = time.monotonic() + 10
+        while True:
+            records = [record for record in caplog.records if record.name.startswith("triton_diffusion")]
+            if len(records) >= count or time.monotonic() > deadline:
+                return [json.loads(JsonLines().format(record)) for record in records]
+            time.sleep(0.01)
 
     return parsed
 
@@ -45,7 +50,7 @@ def test_a_line_says_who_asked_and_what_came_of_it(mock_gateway, tmp_path, lines
     headers = {"authorization": f"Bearer {key}", "x-request-id": "order-7"}
     answer = httpx2.post(address + PATH, json={"prompt": "a secret", "n": 2}, headers=headers)
     assert answer.headers["x-request-id"] == "order-7"
-    (written,) = lines()
+    (written,) = lines(1)
     assert written.pop("seconds") >= 0
     assert len(written.pop("time")) == len("2026-01-01T00:00:00Z")
     assert written == {
@@ -74,7 +79,7 @@ def test_a_line_says_who_asked_and_what_came_of_it(mock_gateway, tmp_path, lines
 def test_log_and_metrics_name_the_outcome_alike(mock_gateway, lines, error, status, outcome, code, stream):
     address = mock_gateway(failing(error))
     assert httpx2.post(address + PATH, json={"prompt": "a", "stream": stream}).status_code == status
-    (written,) = lines()
+    (written,) = lines(1)
     assert (written["status"], written["outcome"], written["code"]) == (status, outcome, code)
     assert written["level"] == "warning"
     metrics = httpx2.get(f"{address}/metrics").text
@@ -91,7 +96,7 @@ def test_an_error_after_the_first_events_is_one_of_the_log(mock_gateway, lines):
 
     address = mock_gateway(AsyncClient(transport=Breaking()))
     httpx2.post(address + PATH, json={"prompt": "a", "stream": True})
-    (written,) = lines()
+    (written,) = lines(1)
     assert (written["status"], written["outcome"], written["code"]) == (200, "failed", "generation_failed")
     assert 'diffusion_gateway_errors_total{code="generation_failed"} 1.0' in httpx2.get(f"{address}/metrics").text
 
@@ -100,7 +105,7 @@ def test_what_nobody_foresaw_is_logged_with_its_traceback(mock_gateway, lines):
     address = mock_gateway(failing(ZeroDivisionError("a secret")))
     answer = httpx2.post(address + PATH, json={"prompt": "a"}, headers={"x-request-id": "order-7"})
     assert (answer.status_code, answer.headers["x-request-id"]) == (500, "order-7")
-    message, written = lines()
+    message, written = lines(2)
     assert message["message"] == "request order-7 failed"
     assert message["exception"].endswith("ZeroDivisionError: a secret")
     assert (written["status"], written["outcome"], written["code"]) == (500, "failed", "internal_error")
@@ -110,7 +115,7 @@ def test_what_nobody_foresaw_is_logged_with_its_traceback(mock_gateway, lines):
 def test_a_name_that_could_spoil_the_log_is_replaced(mock_gateway, lines, name):
     answer = httpx2.get(f"{mock_gateway()}/v1/models", headers={"x-request-id": name})
     assert answer.headers["x-request-id"] not in ("", name)
-    assert lines()[0]["request_id"] == answer.headers["x-request-id"]
+    assert lines(1)[0]["request_id"] == answer.headers["x-request-id"]
 
 
 def test_no_prompt_is_ever_logged(mock_gateway, lines):
@@ -122,15 +127,15 @@ def test_no_prompt_is_ever_logged(mock_gateway, lines):
         {"prompt": "a", "a secret": 1},
     ):
         httpx2.post(address + PATH, json=body)
-    assert [written["outcome"] for written in lines()] == ["done", "invalid", "invalid", "invalid"]
-    assert "secret" not in json.dumps(lines())
+    assert [written["outcome"] for written in lines(4)] == ["done", "invalid", "invalid", "invalid"]
+    assert "secret" not in json.dumps(lines(4))
 
 
 def test_probes_are_logged_where_they_fail_only(mock_gateway, lines, unused_url):
     for address in (mock_gateway(), mock_gateway(AsyncClient(unused_url, retries=0))):
         for path in ("healthz", "readyz", "metrics"):
             httpx2.get(f"{address}/{path}")
-    (written,) = lines()
+    (written,) = lines(1)
     assert (written["path"], written["status"], written["outcome"]) == ("/readyz", 503, "failed")
 
 
