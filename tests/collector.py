@@ -1,11 +1,14 @@
-"""A collector of OpenTelemetry's spans: OTLP over HTTP, as protobuf."""
+"""A collector of OpenTelemetry's spans: OTLP over HTTP, as protobuf (the gateway's) and as JSON (Triton's)."""
 
+import re
 import threading
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from google.protobuf import json_format
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 
@@ -41,6 +44,18 @@ def attributes(holder: Any) -> dict[str, Any]:
     return {one.key: getattr(one.value, str(one.value.WhichOneof("value"))) for one in holder.attributes}
 
 
+def decoded(kind: str, body: bytes) -> ExportTraceServiceRequest:
+    if kind.startswith("application/x-protobuf"):
+        return ExportTraceServiceRequest.FromString(body)
+    # OTLP's JSON has ids in hexadecimal where protobuf's has them in Base64.
+    text = re.sub(
+        r'("(?:trace|span|parentSpan)Id":\s*)"([0-9a-f]*)"',
+        lambda found: f'{found[1]}"{b64encode(bytes.fromhex(found[2])).decode()}"',
+        body.decode(),
+    )
+    return json_format.Parse(text, ExportTraceServiceRequest(), ignore_unknown_fields=True)
+
+
 @contextmanager
 def collector() -> Iterator[Collector]:
     class Handler(BaseHTTPRequestHandler):
@@ -49,7 +64,7 @@ def collector() -> Iterator[Collector]:
             self.send_response(200)
             self.send_header("content-length", "0")
             self.end_headers()
-            here.add(ExportTraceServiceRequest.FromString(body))
+            here.add(decoded(self.headers["content-type"], body))
 
         def log_message(self, format: str, *arguments: Any) -> None:
             pass

@@ -72,10 +72,10 @@ def create_app(
         order = Order.parsed(await read_json(request, max_body))
         record = record_of(request)
         async with AsyncExitStack() as held:  # until the answer is out: a stream takes it along
-            held.enter_context(slots.taken(name))
             if tracing is not None:
                 held.enter_context(tracing.generation(request.headers, record, order))
             held.enter_context(metrics.generation(record, name))
+            held.enter_context(slots.taken(name))
             checkpoint = await while_connected(request, client.checkpoint(timeout))
             _check_model(order.model, checkpoint)
             reply = Reply(order, checkpoint, record)
