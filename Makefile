@@ -9,7 +9,7 @@ PACKAGES := export docker client/triton_diffusion model_repository/diffusion/1
 export TOKENIZERS_PARALLELISM := false
 
 .DEFAULT_GOAL := help
-.PHONY: help demo export serve page test test-slow latency bench ladder lint lock format clean
+.PHONY: help demo export serve page test test-slow latency bench dashboard rules ladder lint lock format clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,15 @@ latency: model_repository/unet ## Measure where the milliseconds of one served p
 
 bench: model_repository/unet ## Load-test the server with perf_analyzer, write build/bench/report.html (minutes)
 	$(RUN) -m tests.benchmarks.load --output build/bench
+
+dashboard: model_repository/unet ## Fill the Grafana dashboard with a real load and draw it into docs/dashboard.png
+	$(RUN) -m tests.benchmarks.dashboard docs/dashboard.png
+
+# Kustomize cannot make a PrometheusRule of a file, so Kubernetes has a copy; a test holds the two equal.
+RULE := docker/kubernetes/components/monitoring/prometheus-rule.yaml
+rules: ## Copy docker/monitoring/prometheus/rules.yml for Kubernetes
+	sed -i '/^spec:/q' $(RULE)
+	sed 's/^./  &/' docker/monitoring/prometheus/rules.yml >> $(RULE)
 
 ladder: $(VENV)/installed ## Measure CHECKPOINT from DDPM-1000 to TensorRT, quality too (hours), into docs/ladder.*
 	$(RUN) -m export benchmark $(CHECKPOINT) --output docs/ladder.json

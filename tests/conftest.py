@@ -43,14 +43,22 @@ def export_shipped(folder: Path, *options: str) -> Path:
 
 
 @pytest.fixture(scope="session")
-def server(shipped_repository: Path) -> Iterator[Server]:
+def server_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the server writes to standard error, where it goes as well."""
+    return tmp_path_factory.mktemp("server") / "log"
+
+
+@pytest.fixture(scope="session")
+def server(shipped_repository: Path, server_log: Path) -> Iterator[Server]:
     """The real Triton server, serving the shipped checkpoint."""
-    launcher = launch(shipped_repository)
-    try:
-        yield wait_until_ready(launcher)
-    finally:
-        launcher.terminate()
-        launcher.wait(timeout=90)
+    standard_error = 2
+    with subprocess.Popen(["tee", server_log], stdin=subprocess.PIPE, stdout=standard_error) as tee:
+        launcher = launch(shipped_repository, stderr=tee.stdin.fileno())
+        try:
+            yield wait_until_ready(launcher)
+        finally:
+            launcher.terminate()
+            launcher.wait(timeout=90)
 
 
 @pytest.fixture(scope="session")

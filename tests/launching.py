@@ -1,4 +1,4 @@
-"""Starts the launcher for tests, on free ports."""
+"""Starts the launcher and the gateway for tests, on free ports."""
 
 import os
 import re
@@ -6,11 +6,17 @@ import secrets
 import subprocess
 import sys
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 ADMIN_KEY = secrets.token_hex(32)  # of every server that is launched here
-LAUNCHER = Path(__file__).parents[1] / "docker/launcher.py"
+ROOT = Path(__file__).parents[1]
+LAUNCHER = ROOT / "docker/launcher.py"
+COMMAND = [sys.executable, "-c", "from triton_diffusion.cli import app; app()"]
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT / "client"), "PYTHONUNBUFFERED": "1"}
 
 
 @dataclass(frozen=True)
@@ -42,3 +48,20 @@ def wait_until_ready(launcher: subprocess.Popen[str]) -> Server:
     line = launcher.stdout.readline()
     assert line.startswith("ready"), "the launcher has said why on standard error"
     return Server(*re.findall(r"[\d.]+:\d+", line))
+
+
+@contextmanager
+def gateway(*options: str, log: IO[str] | None = None) -> Iterator[str]:
+    """The command `triton-diffusion gateway` with `options`, on a free port: the line that it begins with. Its log goes
+    to standard error, or to `log`."""
+    process = subprocess.Popen(
+        [*COMMAND, "gateway", "--port", "0", *options], env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=log, text=True
+    )
+    assert process.stdout is not None
+    try:
+        line = process.stdout.readline()
+        assert line.startswith("http://"), "the gateway has said why on standard error"
+        yield line
+    finally:
+        process.terminate()
+        process.wait(timeout=60)

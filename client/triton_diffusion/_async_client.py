@@ -90,6 +90,7 @@ class AsyncClient:
         eta: float | None = None,
         seed: int | None = None,
         timeout: float | None = None,
+        request_id: str | None = None,
     ) -> list[Image]:
         """Makes the pictures and returns them: `num_images` RGB images of `width` x `height`.
 
@@ -113,6 +114,7 @@ class AsyncClient:
                 "eta": eta,
                 "seed": seed,
             },
+            request_id,
         )
         attempts = self._servers.attempts(timeout)
         while True:
@@ -138,6 +140,7 @@ class AsyncClient:
         seed: int | None = None,
         preview_interval: int | None = None,
         timeout: float | None = None,
+        request_id: str | None = None,
     ) -> AsyncGenerator[Event]:
         """Makes the pictures and yields what happens: `Queued` while the request waits for room, `Progress` every step,
         `Preview` every `preview_interval` steps (none by default), and `Completed` with the pictures at the end. gRPC
@@ -166,6 +169,7 @@ class AsyncClient:
                 "seed": seed,
                 "preview_interval": preview_interval,
             },
+            request_id,
         )
         check_streaming(self._servers.all[0].transport)
         Deadline(timeout)  # refuses a wrong one

@@ -59,6 +59,8 @@ class Client:
     - eta: 0..1, the noise that the sampler "ddim" adds
     - seed: 0 or more; the same seed and settings make the same picture. Without one the client draws it.
     - timeout: seconds for the whole call, every try included; None waits as long as the server takes
+    - request_id: names the call in the logs of the server and in errors: up to 128 ASCII letters, digits and
+      _ . : @ + = / -. Without one the client draws it.
 
     Every call raises InvalidRequest, ServerUnavailable, DeadlineExceeded or GenerationFailed. A call that is tried
     again keeps its seed, so it gives the same pictures.
@@ -111,6 +113,7 @@ class Client:
         eta: float | None = None,
         seed: int | None = None,
         timeout: float | None = None,
+        request_id: str | None = None,
     ) -> list[Image]:
         """Makes the pictures and returns them: `num_images` RGB images of `width` x `height`.
 
@@ -134,6 +137,7 @@ class Client:
                 "eta": eta,
                 "seed": seed,
             },
+            request_id,
         )
         attempts = self._servers.attempts(timeout)
         while True:
@@ -159,6 +163,7 @@ class Client:
         seed: int | None = None,
         preview_interval: int | None = None,
         timeout: float | None = None,
+        request_id: str | None = None,
     ) -> Generator[Event]:
         """Makes the pictures and yields what happens: `Queued` while the request waits for room, `Progress` every step,
         `Preview` every `preview_interval` steps (none by default), and `Completed` with the pictures at the end. gRPC
@@ -187,6 +192,7 @@ class Client:
                 "seed": seed,
                 "preview_interval": preview_interval,
             },
+            request_id,
         )
         check_streaming(self._servers.all[0].transport)
         Deadline(timeout)  # refuses a wrong one

@@ -110,8 +110,12 @@ class GrpcTransport(_Wire):
     def stream(self, request: Request, deadline: Deadline) -> Generator[Answer]:
         """The responses of a decoupled model. The request is sent at the first `next`; closing cancels it."""
         method = _grpc_wire.stream(request)
-        for response in self._responses(method, deadline, request):
+        responses = self._responses(method, deadline, request)
+        for response in responses:
             if response.error_message:
+                # To the end of the call: cancelled as it ends, Triton 2.51 keeps it for ever, and then is slow to stop.
+                for _ in responses:
+                    pass
                 raise error_in_stream(response.error_message, self.url, request)
             yield method.decode(response)
 
@@ -120,7 +124,7 @@ class GrpcTransport(_Wire):
         # wire as a method that takes a single request, which needs no thread to send it.
         # Without the header "triton_grpc_error", which would give errors their status: Triton 2.51 crashes on it.
         try:
-            call = self._channel.unary_stream(*method.codec)(method.message, timeout=deadline.left())
+            call = self._channel.unary_stream(*method.codec)(**method.call(deadline.left()))
         except ValueError:  # another thread has closed the channel
             raise self.closed(request) from None
         try:
@@ -163,7 +167,7 @@ class AsyncGrpcTransport(_Wire):
         return found
 
     async def _call(self, method: Method, deadline: Deadline, request: Request | None) -> Any:
-        call = self._open().unary_unary(*method.codec)(method.message, timeout=deadline.left())
+        call = self._open().unary_unary(*method.codec)(**method.call(deadline.left()))
         try:
             return method.decode(await call)
         except grpc.RpcError as error:
@@ -175,10 +179,12 @@ class AsyncGrpcTransport(_Wire):
     async def stream(self, request: Request, deadline: Deadline) -> AsyncGenerator[Answer]:
         """As `GrpcTransport.stream`."""
         method = _grpc_wire.stream(request)
-        call = self._open().unary_stream(*method.codec)(method.message, timeout=deadline.left())
+        call = self._open().unary_stream(*method.codec)(**method.call(deadline.left()))
         try:
             async for response in call:
                 if response.error_message:
+                    async for _ in call:  # as in GrpcTransport
+                        pass
                     raise error_in_stream(response.error_message, self.url, request)
                 yield method.decode(response)
         except grpc.RpcError as error:

@@ -1,6 +1,6 @@
 """What is said over gRPC, whoever sends it: Triton's protobuf messages, as tritonclient ships them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -20,6 +20,7 @@ class Method(NamedTuple):
     message: Any
     answer: Any  # its protobuf class
     decode: Callable[[Any], Any]
+    headers: Mapping[str, str] = {}
 
     @property
     def codec(self) -> tuple[str, Any, Any]:
@@ -30,6 +31,10 @@ class Method(NamedTuple):
             self.answer.FromString,
         )
 
+    def call(self, timeout: float | None) -> dict[str, Any]:
+        """What the channel's method takes. `timeout`: seconds."""
+        return {"request": self.message, "timeout": timeout, "metadata": tuple(self.headers.items())}
+
 
 def infer(request: Request, region: Region | None) -> Method:
     """The request for pictures, which come through `region` where there is one."""
@@ -39,13 +44,14 @@ def infer(request: Request, region: Region | None) -> Method:
         image = message.outputs.add(name="image")
         image.parameters["shared_memory_region"].string_param = region.name
         image.parameters["shared_memory_byte_size"].int64_param = region.size
-    return Method("ModelInfer", message, service_pb2.ModelInferResponse, lambda answer: _answer(answer, region))
+    answer = service_pb2.ModelInferResponse
+    return Method("ModelInfer", message, answer, lambda response: _answer(response, region), request.trace)
 
 
 def stream(request: Request) -> Method:
     """The request to a decoupled model."""
-    answer = service_pb2.ModelStreamInferResponse
-    return Method("ModelStreamInfer", infer_message(request), answer, lambda response: _answer(response.infer_response))
+    message, answer = infer_message(request), service_pb2.ModelStreamInferResponse
+    return Method("ModelStreamInfer", message, answer, lambda response: _answer(response.infer_response), request.trace)
 
 
 def infer_message(request: Request) -> Any:

@@ -24,7 +24,7 @@ class Exchange(NamedTuple):
 
 
 def infer(request: Request) -> Exchange:
-    """The request for pictures, named by its id so that it can be cancelled."""
+    """The request for pictures, with a token by which it can be cancelled."""
     return _post(request, "token")
 
 
@@ -35,7 +35,7 @@ def cancel(request: Request) -> Exchange:
 
 def _post(request: Request, role: str) -> Exchange:
     body, header_length = infer_body(request, role)
-    headers = {_HEADER_LENGTH: str(header_length), "Content-Type": "application/octet-stream"}
+    headers = {_HEADER_LENGTH: str(header_length), "Content-Type": "application/octet-stream", **request.trace}
     return Exchange("POST", f"/v2/models/{request.model}/infer", headers, body, _answer)
 
 
@@ -45,7 +45,7 @@ def infer_body(request: Request, role: str) -> tuple[bytes, int]:
         {"name": name, "datatype": datatype, "shape": [1], "parameters": {"binary_data_size": len(content)}}
         for name, datatype, content in request.tensors
     ]
-    parameters = {"binary_data_output": True, role: request.id}
+    parameters = {"binary_data_output": True, role: request.token}
     header = json.dumps({"id": request.id, "inputs": inputs, "parameters": parameters}).encode()
     return header + b"".join(content for _, _, content in request.tensors), len(header)
 

@@ -4,6 +4,7 @@ Only what cannot be put on the wire is refused here. What is allowed (ranges, na
 it depends on the checkpoint that it serves.
 """
 
+import re
 import secrets
 import struct
 from collections.abc import Callable, Mapping
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from ._errors import InvalidRequest
+from ._trace import trace_context
 
 Value: TypeAlias = str | int | float
 
@@ -33,6 +35,7 @@ DATATYPES = {
     "preview_interval": "INT32",  # of `diffusion` only
 }
 _FORMATS = {"INT32": "<i", "INT64": "<q", "FP32": "<f"}
+_REQUEST_ID = re.compile(r"[\w.:@+=/-]{1,128}", re.ASCII)  # stays one word in any log, and one header in HTTP
 
 
 class Tensor(NamedTuple):
@@ -49,7 +52,9 @@ class Request:
 
     model: str
     fields: Mapping[str, Value]  # `checked`
-    id: str = field(default_factory=lambda: secrets.token_hex(8))  # the server repeats it in its errors and logs
+    id: str  # the server repeats it in its errors and logs
+    token: str = field(default_factory=lambda: secrets.token_hex(16))  # who knows it may cancel the request over HTTP
+    trace: Mapping[str, str] = field(default_factory=trace_context)  # headers
 
     @property
     def tensors(self) -> list[Tensor]:
@@ -61,14 +66,27 @@ def id_of(request: Request | None) -> str | None:
     return None if request is None else request.id
 
 
-def new_request(model: str, arguments: Mapping[str, object]) -> Request:
+def new_request(model: str, arguments: Mapping[str, object], request_id: str | None = None) -> Request:
     """The request for `arguments`, of which those that are None were not given.
 
     A seed that was not given is drawn here, and not by the server: a second try must give the same pictures. Raises
     InvalidRequest.
     """
+    if request_id is None:
+        request_id = new_request_id()
+    elif not is_request_id(request_id):
+        raise _refused("request_id", request_id, "1 to 128 ASCII letters, digits and any of _ . : @ + = / -")
     fields = checked(arguments)
-    return Request(model, fields if "seed" in fields else {**fields, "seed": secrets.randbits(32)})
+    return Request(model, fields if "seed" in fields else {**fields, "seed": secrets.randbits(32)}, request_id)
+
+
+def new_request_id() -> str:
+    return secrets.token_hex(8)
+
+
+def is_request_id(value: object) -> bool:
+    """Whether `value` can be the id of a request."""
+    return isinstance(value, str) and _REQUEST_ID.fullmatch(value) is not None
 
 
 def checked(arguments: Mapping[str, object]) -> dict[str, Value]:

@@ -47,8 +47,8 @@ print(json.dumps([time.process_time() - start, *sys.modules]))
 def test_the_two_calls_take_every_field_of_their_models(kind):
     one = list(inspect.signature(kind.text_to_image).parameters)
     streamed = list(inspect.signature(kind.stream).parameters)
-    assert one == ["self", *[name for name in DATATYPES if name != "preview_interval"], "timeout"]
-    assert streamed == ["self", *DATATYPES, "timeout"]
+    assert one == ["self", *[name for name in DATATYPES if name != "preview_interval"], "timeout", "request_id"]
+    assert streamed == ["self", *DATATYPES, "timeout", "request_id"]
 
 
 def test_both_clients_have_the_same_calls():

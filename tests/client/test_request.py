@@ -39,7 +39,7 @@ def wire_bytes(name: str) -> bytes:
 
 
 def request(fields: dict[str, object], model: str = "diffusion") -> Request:
-    return Request(model, checked(fields), "0123")
+    return Request(model, checked(fields), "0123", token="4567")
 
 
 def sent(name: str, value: object) -> Tensor:
@@ -54,7 +54,7 @@ def http_inputs(body: bytes, header_length: int) -> dict[str, tuple[str, list[in
         inputs[tensor["name"]] = tensor["datatype"], tensor["shape"], rest[:size]
         rest = rest[size:]
     assert header["id"] == "0123"
-    assert header["parameters"] == {"binary_data_output": True, "token": "0123"}
+    assert header["parameters"] == {"binary_data_output": True, "token": "4567"}
     assert rest == b""
     return inputs
 
@@ -155,3 +155,20 @@ def test_a_seed_is_drawn_once_for_all_tries():
 
 def test_every_request_has_an_id_of_its_own():
     assert len({new_request("diffusion", {"prompt": "a", "seed": 0}).id for _ in range(10)}) == 10
+
+
+@pytest.mark.parametrize("request_id", ["7", "order-12_3.4:5@shop+x=/", "a" * 128])
+def test_the_caller_may_name_the_request(request_id):
+    assert new_request("diffusion", {"prompt": "a"}, request_id).id == request_id
+
+
+@pytest.mark.parametrize("request_id", ["", "a" * 129, "two words", "line\n", 'quo"te', "größe", 7])
+def test_a_name_that_could_spoil_a_log_is_refused(request_id):
+    with pytest.raises(InvalidRequest, match=r"request_id is .*: use 1 to 128 ASCII letters") as error:
+        new_request("diffusion", {"prompt": "a"}, request_id)
+    assert error.value.field == "request_id"
+
+
+def test_nobody_who_knows_the_name_can_cancel_the_request():
+    ours, theirs = (new_request("diffusion", {"prompt": "a"}, "0123") for _ in range(2))
+    assert len({ours.token, theirs.token, "0123"}) == 3

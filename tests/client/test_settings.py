@@ -56,7 +56,7 @@ def test_what_was_not_given_is_filled_in():
 
 
 def test_a_server_that_does_not_describe_itself():
-    used = settings.settings_used(Request("diffusion", {"prompt": "a"}), None, "3")
+    used = settings.settings_used(Request("diffusion", {"prompt": "a"}, "0123"), None, "3")
     assert "guidance_scale" not in used
     assert (used["model"], used["model_version"]) == ("diffusion", "3")
 

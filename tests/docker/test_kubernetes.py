@@ -25,7 +25,8 @@ from tests.docker.manifests import (
 pytestmark = needs_kubectl
 
 API_VERSIONS = ("1.30", kubernetes_validate.latest_version())  # the oldest that knows all that is used, and the newest
-CUSTOM_KINDS = {"PodMonitor", "ScaledObject", "InferenceService"}  # test_kubernetes_scaling.py is about these
+# test_kubernetes_scaling.py is about these
+CUSTOM_KINDS = {"PodMonitor", "PrometheusRule", "ScaledObject", "InferenceService"}
 IMAGES = ("triton-diffusion-server", "triton-diffusion-exporter", "triton-diffusion-gateway")
 
 every_rendering = pytest.mark.parametrize("rendering", RENDERINGS)

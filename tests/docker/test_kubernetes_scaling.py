@@ -38,6 +38,11 @@ FIELDS = {
         "spec": "selector namespaceSelector podMetricsEndpoints podTargetLabels jobLabel",
         "spec.podMetricsEndpoints.*": "port path interval scrapeTimeout scheme relabelings metricRelabelings",
     },
+    "PrometheusRule": {
+        "spec": "groups",
+        "spec.groups.*": "name interval limit query_offset labels rules",
+        "spec.groups.*.rules.*": "record alert expr for keep_firing_for labels annotations",
+    },
     "InferenceService": {
         "spec": "predictor transformer explainer",
         # its own, and those of a pod
@@ -58,7 +63,8 @@ def at(item: Any, path: str) -> list[Object]:
 
 
 @pytest.mark.parametrize(
-    ("rendering", "kind"), [(KEDA, "ScaledObject"), (KEDA, "PodMonitor"), ("kserve", "InferenceService")]
+    ("rendering", "kind"),
+    [(KEDA, "ScaledObject"), (KEDA, "PodMonitor"), (KEDA, "PrometheusRule"), ("kserve", "InferenceService")],
 )
 def test_the_fields_of_custom_resources_are_known(rendering, kind):
     items = [item for item in render(rendering) if item["kind"] == kind]
@@ -75,12 +81,12 @@ def metric_names() -> set[str]:
     families = []
 
     class MetricFamily:
-        COUNTER, GAUGE = "counter", "gauge"
+        COUNTER, GAUGE, HISTOGRAM = [""], [""], ["_bucket", "_sum", "_count"]
 
-        def __init__(self, name: str, description: str, kind: str) -> None:
-            families.append(name)
+        def __init__(self, name: str, description: str, suffixes: list[str]) -> None:
+            families.extend(name + suffix for suffix in suffixes)
 
-        def Metric(self, labels):  # noqa: N802 - Triton's name
+        def Metric(self, labels, buckets=None):  # noqa: N802 - Triton's name
             return None
 
     path = ROOT / "model_repository/diffusion/1/metrics.py"
@@ -141,7 +147,7 @@ def test_autoscaling_reads_metrics_that_the_loop_writes(metric_names):
     for query in [*keda_queries(), *adapter_queries().values()]:
         assert metrics_in(query)
         assert metrics_in(query) <= metric_names
-    assert {"diffusion_active_samples", "diffusion_queue_wait_seconds_total"} <= metrics_in(" + ".join(keda_queries()))
+    assert {"diffusion_active_samples", "diffusion_queue_wait_seconds_sum"} <= metrics_in(" + ".join(keda_queries()))
 
 
 def test_keda_counts_the_servers_of_its_namespace_only():
@@ -191,3 +197,26 @@ def test_the_monitors_scrape_ports_that_are_there():
         (endpoint,) = spec["podMetricsEndpoints"]
         assert endpoint["path"] == "/metrics"
         assert endpoint["port"] in [port["name"] for port in item.pod["containers"][0]["ports"]]
+
+
+def test_the_jobs_are_named_as_rules_and_dashboard_have_them():
+    configuration = yaml.safe_load((ROOT / "docker/monitoring/prometheus/prometheus.yml").read_text())
+    jobs = {job["job_name"] for job in configuration["scrape_configs"]}
+    for name in ("server", "gateway"):
+        (endpoint,) = find(KEDA, "PodMonitor", f"triton-diffusion-{name}")["spec"]["podMetricsEndpoints"]
+        (relabeling,) = endpoint["relabelings"]
+        assert relabeling["targetLabel"] == "job"
+        jobs.remove(relabeling["replacement"])
+    assert not jobs
+
+
+def test_the_operator_gets_the_rules_that_prometheus_reads():
+    rules = yaml.safe_load((ROOT / "docker/monitoring/prometheus/rules.yml").read_text())
+    assert find(KEDA, "PrometheusRule")["spec"] == rules, "run `make rules`"
+
+
+def test_grafanas_sidecar_finds_the_dashboard():
+    dashboard = find(KEDA, "ConfigMap", "triton-diffusion-dashboard")
+    assert dashboard["metadata"]["labels"]["grafana_dashboard"] == "1"
+    (content,) = dashboard["data"].values()
+    assert content == (ROOT / "docker/monitoring/grafana/dashboards/triton-diffusion.json").read_text()

@@ -38,21 +38,28 @@ def gateway(
         Path | None, typer.Option(help="PEM file: take callers over TLS, with this certificate.")
     ] = None,
     listen_key: Annotated[Path | None, typer.Option(help="PEM file: that certificate's key.")] = None,
+    trace_url: Annotated[
+        str | None, typer.Option(help="Where to send OpenTelemetry's spans: http://collector:4318/v1/traces")
+    ] = None,
 ) -> None:
     """Answer OpenAI's images API: POST /v1/images/generations, GET /v1/models; and /healthz, /readyz, /metrics.
 
     client = openai.OpenAI(base_url="http://127.0.0.1:8080/v1", api_key="any")
+
+    The log on standard error has a JSON object a line, one for every request.
     """
     with errors_in_one_line():
-        create_app, keys_of, uvicorn = _imported()
-        keys = None if keys_file is None else keys_of(keys_file)
+        package, uvicorn = _imported()
+        keys = None if keys_file is None else package.Keys(keys_file)
         if keys is None and not _is_loopback(host):
             raise InvalidRequest(f"host is {host!r}, and anybody could ask: use --keys with it, or 127.0.0.1", "host")
         if listen_cert or listen_key:
             Tls(certificate=listen_cert, key=listen_key).context()  # uvicorn would say less of what is wrong
         servers = ", ".join(address.text for address in addresses(url, "grpc"))
         client = AsyncClient(url, "grpc", retries=retries, tls=tls_of(tls_ca, tls_cert, tls_key))
-        application = create_app(client, keys=keys, concurrency=concurrency, max_body=max_body, timeout=timeout)
+        application = package.create_app(
+            client, keys=keys, concurrency=concurrency, max_body=max_body, timeout=timeout, trace_url=trace_url
+        )
         with _listener(host, port) as listener:
             shown = f"[{host}]" if ":" in host else host
             who = "anybody here" if keys is None else f"{len(keys)} keys"
@@ -64,6 +71,8 @@ def gateway(
                 timeout_graceful_shutdown=DRAIN,
                 ssl_certfile=listen_cert,
                 ssl_keyfile=listen_key,
+                log_config=package.LOGGING,
+                access_log=False,
             )
             uvicorn.Server(config).run(sockets=[listener])
 
@@ -75,24 +84,23 @@ def gateway_key(
 ) -> None:
     """Make an API key for the gateway: prints it, once, and adds its hash to the file."""
     with errors_in_one_line():
-        _imported()
-        from ..gateway import new_key
-
-        key, line = new_key(name)
+        package, _ = _imported()
+        key, line = package.new_key(name)
         with open(os.open(keys_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a", encoding="utf-8") as file:
             file.write(line)
         typer.echo(key)
 
 
-def _imported() -> tuple[Any, Any, Any]:
+def _imported() -> tuple[Any, Any]:
+    """The gateway's package, and uvicorn."""
     # Imported here because the extra may not be installed, and takes half a second where it is.
     try:
         import uvicorn
 
-        from ..gateway import Keys, create_app
+        from .. import gateway as package
     except ModuleNotFoundError as error:
         raise DiffusionError(f"{error.name} is not installed: pip install 'triton-diffusion[web]'") from error
-    return create_app, Keys, uvicorn
+    return package, uvicorn
 
 
 def _is_loopback(host: str) -> bool:

@@ -6,5 +6,6 @@ the extra `web`.
 
 from ._app import create_app
 from ._keys import Keys, new_key
+from ._log import LOGGING
 
-__all__ = ["Keys", "create_app", "new_key"]
+__all__ = ["LOGGING", "Keys", "create_app", "new_key"]

@@ -1,8 +1,10 @@
 """The application: its paths, and what a request goes through on its way to the server."""
 
+import asyncio
 import time
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from typing import TYPE_CHECKING
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
@@ -18,7 +20,12 @@ from ._keys import Keys
 from ._limit import Slots
 from ._metrics import Metrics
 from ._order import Order
+from ._record import record_of
+from ._recording import Recording
 from ._reply import Reply
+
+if TYPE_CHECKING:
+    from ._tracing import Tracing
 
 READY_TIMEOUT = 2.0  # seconds
 _BODY = {"requestBody": {"required": True, "content": {"application/json": {"schema": Order.model_json_schema()}}}}
@@ -31,13 +38,16 @@ def create_app(
     concurrency: int = 8,
     max_body: int = MAX_BODY,
     timeout: float | None = None,
+    trace_url: str | None = None,
 ) -> FastAPI:
     """The ASGI application; it closes `client` (gRPC) when it ends.
 
     keys: who may ask; None lets everybody. concurrency: generations of one key at once. max_body: bytes. timeout:
-    seconds for one generation, waiting included.
+    seconds for one generation, waiting included. trace_url: where OpenTelemetry's collector takes OTLP over HTTP, such
+    as http://collector:4318/v1/traces; None traces nothing.
     """
     metrics = Metrics()
+    tracing = None if trace_url is None else _tracing(trace_url)
     slots = Slots(concurrency)
     started = int(time.time())
 
@@ -45,25 +55,32 @@ def create_app(
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
         async with client:
             yield
+        if tracing is not None:
+            await asyncio.to_thread(tracing.close)
 
     app = FastAPI(title="Triton Diffusion gateway", lifespan=lifespan, docs_url=None, redoc_url=None)
 
     def caller(request: Request) -> str:
-        return "anonymous" if keys is None else keys.caller(request.headers.get("authorization"))
+        name = "anonymous" if keys is None else keys.caller(request.headers.get("authorization"))
+        record_of(request).key = name
+        return name
 
     @app.post("/v1/images/generations", response_model=None, openapi_extra=_BODY)
     async def generate(request: Request) -> Response:
         """Make pictures, as OpenAI's images API does."""
         name = caller(request)
         order = Order.parsed(await read_json(request, max_body))
+        record = record_of(request)
         async with AsyncExitStack() as held:  # until the answer is out: a stream takes it along
+            if tracing is not None:
+                held.enter_context(tracing.generation(request.headers, record, order))
+            held.enter_context(metrics.generation(record, name))
             held.enter_context(slots.taken(name))
-            generation = held.enter_context(metrics.generation(name))
             checkpoint = await while_connected(request, client.checkpoint(timeout))
             _check_model(order.model, checkpoint)
-            reply = Reply(order, checkpoint, generation)
+            reply = Reply(order, checkpoint, record)
             try:
-                events = client.stream(**order.arguments(), timeout=timeout)
+                events = client.stream(**order.arguments(), timeout=timeout, request_id=record.request_id)
                 await held.enter_async_context(aclosing(events))  # which cancels what is not done
                 if not order.stream:
                     return JSONResponse(await while_connected(request, reply.whole(events)))
@@ -93,10 +110,11 @@ def create_app(
         return "ok\n"
 
     @app.get("/readyz", response_model=None)
-    async def readyz() -> Response:
+    async def readyz(request: Request) -> Response:
         """Triton is there, and all its models are loaded."""
         if await client.is_ready(READY_TIMEOUT):
             return PlainTextResponse("ready\n")
+        record_of(request).outcome = "failed"
         return PlainTextResponse("the Triton server is not ready\n", 503)
 
     @app.get("/metrics", response_model=None)
@@ -106,16 +124,29 @@ def create_app(
 
     async def failed(request: Request, error: Exception) -> Response:
         refusal = api_error(error)
-        metrics.refused(refusal.code)
+        record_of(request).failed(refusal)
         return JSONResponse(refusal.body, refusal.status, refusal.headers)
 
     async def gone(request: Request, error: Exception) -> Response:
+        record_of(request).outcome = "cancelled"
         return Response(status_code=499)  # nginx's word for it; nobody reads it
 
-    for kind in (Refusal, DiffusionError, HTTPException, Exception):
+    for kind in (Refusal, DiffusionError, HTTPException):
         app.add_exception_handler(kind, failed)
     app.add_exception_handler(ClientGone, gone)
+    app.add_middleware(Recording, metrics=metrics, failed=failed)
     return app
+
+
+def _tracing(url: str) -> "Tracing":
+    if not url.startswith(("http://", "https://")):
+        allowed = "http://HOST:4318/v1/traces, or another address for OTLP over HTTP"
+        raise InvalidRequest(f"trace_url is {url!r}: use {allowed}", "trace_url", url, allowed)
+    try:
+        from ._tracing import Tracing
+    except ModuleNotFoundError as error:
+        raise DiffusionError(f"{error.name} is not installed: pip install 'triton-diffusion[trace]'") from error
+    return Tracing(url)
 
 
 def _name(checkpoint: Checkpoint | None) -> str:

@@ -27,6 +27,16 @@ class Refusal(Exception):
         self.headers = dict(headers or {})
 
     @property
+    def outcome(self) -> str:
+        """Its name in log and metrics, which is the server's for the same."""
+        match self.status, self.code:
+            case (429, _) | (_, "server_overloaded"):
+                return "refused"
+            case 504, _:
+                return "expired"
+        return "failed" if self.status >= 500 else "invalid"
+
+    @property
     def body(self) -> dict[str, object]:
         kind = "server_error" if self.status >= 500 else _TYPES.get(self.status, "invalid_request_error")
         return {"error": {"message": self.message, "type": kind, "param": self.param, "code": self.code}}
@@ -50,13 +60,12 @@ def _code(status: int) -> str:
 
 
 def _of_the_server(error: DiffusionError) -> Refusal:
-    headers = {} if error.request_id is None else {"x-request-id": error.request_id}
     match error:
         case ServerUnavailable():
             seconds = (isinstance(error, ServerOverloaded) and error.retry_after) or _PAUSE
             code = "server_overloaded" if isinstance(error, ServerOverloaded) else "server_unavailable"
-            return Refusal(503, code, str(error), headers=headers | {"retry-after": f"{seconds:.0f}"})
+            return Refusal(503, code, str(error), headers={"retry-after": f"{seconds:.0f}"})
         case DeadlineExceeded():
-            return Refusal(504, "timeout", str(error), headers=headers | _FINAL)
+            return Refusal(504, "timeout", str(error), headers=_FINAL)
         case _:
-            return Refusal(500, "generation_failed", str(error), headers=headers | _FINAL)
+            return Refusal(500, "generation_failed", str(error), headers=_FINAL)

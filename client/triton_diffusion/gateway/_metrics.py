@@ -1,31 +1,18 @@
-"""What the gateway counts, for Prometheus."""
+"""What the gateway counts, for Prometheus. The names are for good: dashboards and alerts rely on them."""
 
-import time
 from collections.abc import Generator
 from contextlib import contextmanager
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
-from .._errors import DiffusionError, InvalidRequest
-from ._failures import Refusal
+from ._connection import ClientGone
+from ._failures import api_error
+from ._record import Record
 
 _PREFIX = "diffusion_gateway"
-_SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250)
-
-
-class Generation:
-    """One generation as it goes; cancelled, unless it is said to have ended another way."""
-
-    def __init__(self) -> None:
-        self.outcome = "cancelled"
-        self.images = 0
-
-    def done(self, images: int) -> None:
-        self.outcome, self.images = "done", images
-
-    def failed(self) -> None:
-        self.outcome = "failed"
+_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250)  # as the server's
+OUTCOMES = ("done", "cancelled", "failed", "refused", "expired", "invalid")  # as the server's
 
 
 class Metrics:
@@ -34,43 +21,50 @@ class Metrics:
     content_type = CONTENT_TYPE_LATEST
 
     def __init__(self) -> None:
-        self._registry = CollectorRegistry()
-        self._running = Gauge(f"{_PREFIX}_in_flight", "Generations that run", registry=self._registry)
+        registry = self._registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        self._running = Gauge(f"{_PREFIX}_in_flight", "Generations that run", registry=registry)
         self._ended = Counter(
-            f"{_PREFIX}_generations", "Generations that ended", ("key", "outcome"), registry=self._registry
+            f"{_PREFIX}_generations",
+            "Generations that ended, by the name of the caller's key and by outcome",
+            ("key", "outcome"),
+            registry=registry,
         )
-        self._images = Counter(f"{_PREFIX}_images", "Pictures made", ("key",), registry=self._registry)
+        self._images = Counter(f"{_PREFIX}_images", "Pictures made, by key", ("key",), registry=registry)
         self._seconds = Histogram(
             f"{_PREFIX}_generation_seconds",
-            "From the request to the end of the answer, of those that were done",
+            "Seconds from the request to the end of the answer, by outcome",
+            ("outcome",),
             buckets=_SECONDS,
-            registry=self._registry,
+            registry=registry,
         )
-        self._errors = Counter(f"{_PREFIX}_errors", "Answers that were an error", ("code",), registry=self._registry)
+        self._errors = Counter(
+            f"{_PREFIX}_errors", "Answers that were an error, by the error's code", ("code",), registry=registry
+        )
 
     def text(self) -> bytes:
         return generate_latest(self._registry)
 
-    def refused(self, code: str) -> None:
+    def error(self, code: str) -> None:
         """Count an answer that was an error."""
         self._errors.labels(code).inc()
 
     @contextmanager
-    def generation(self, key: str) -> Generator[Generation]:
-        """Count what happens inside as one generation of `key`."""
-        generation, start = Generation(), time.monotonic()
+    def generation(self, record: Record, key: str) -> Generator[None]:
+        """Count what happens inside as one generation of `key`; `record` gets to know its outcome."""
+        for outcome in OUTCOMES:  # so that the first of each is a rise, and not a series that was not there before
+            self._ended.labels(key, outcome)
         self._running.inc()
         try:
-            yield generation
-        except (Refusal, InvalidRequest):
-            generation.outcome = "refused"
+            yield
+        except ClientGone:
             raise
-        except DiffusionError:
-            generation.failed()
+        except Exception as error:
+            record.failed(api_error(error))
             raise
         finally:
+            record.outcome = record.outcome or "cancelled"
             self._running.dec()
-            self._ended.labels(key, generation.outcome).inc()
-            if generation.outcome == "done":
-                self._images.labels(key).inc(generation.images)
-                self._seconds.observe(time.monotonic() - start)
+            self._ended.labels(key, record.outcome).inc()
+            self._seconds.labels(record.outcome).observe(record.seconds)
+            self._images.labels(key).inc(record.images)

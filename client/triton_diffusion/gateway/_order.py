@@ -98,14 +98,13 @@ class Order(BaseModel):
 
     def refusal(self, error: InvalidRequest) -> Refusal:
         """What the server refused, under the name that the field has here."""
-        headers = {} if error.request_id is None else {"x-request-id": error.request_id}
         param = None if error.field is None else _PARAMS.get(error.field, error.field)
         message = str(error)
         if param == "size":
             message = f"size is {self.size!r}: {message}"
         elif error.field is not None:
             message = re.sub(rf"\b{error.field}\b", str(param), message, count=1)
-        return Refusal(400, "invalid_value", message, param, headers)
+        return Refusal(400, "invalid_value", message, param)
 
 
 def _refusal(error: ValidationError) -> Refusal:

@@ -14,8 +14,8 @@ from .._events import Completed, Event, Preview, Progress, Queued
 from .._response import Checkpoint, no_picture
 from .._settings import save_png
 from ._failures import api_error
-from ._metrics import Generation
 from ._order import Order
+from ._record import Record
 
 _TOKENS = {  # OpenAI's clients expect the count; there is none here
     "input_tokens": 0,
@@ -28,18 +28,18 @@ _TOKENS = {  # OpenAI's clients expect the count; there is none here
 class Reply:
     """The answer to one order, whole or in chunks."""
 
-    def __init__(self, order: Order, checkpoint: Checkpoint | None, generation: Generation) -> None:
+    def __init__(self, order: Order, checkpoint: Checkpoint | None, record: Record) -> None:
         self._order = order
         self._format = order.output_format or "png"
         self._pixels = order.pixels or (checkpoint and (checkpoint.width, checkpoint.height))
-        self._generation = generation
+        self._record = record
 
     async def whole(self, events: AsyncIterator[Event]) -> dict[str, object]:
         """The answer without `stream`, once the pictures are there."""
         async for event in events:
             if isinstance(event, Completed):
-                self._generation.done(len(event.images))
                 data = [{"b64_json": await self._encoded(image), "seed": image.info["seed"]} for image in event.images]
+                self._record.done(len(event.images))
                 return {
                     "created": int(time.time()),
                     "data": data,
@@ -66,11 +66,13 @@ class Reply:
                         yield await self._event("partial_image", image, partial_image_index=index)
                         index += 1
                     case Completed([image]):
-                        self._generation.done(1)
-                        yield await self._event("completed", image, usage=_TOKENS, seed=image.info["seed"])
+                        completed = await self._event("completed", image, usage=_TOKENS, seed=image.info["seed"])
+                        self._record.done(1)
+                        yield completed
         except DiffusionError as error:
-            self._generation.failed()
-            yield _sse("error", {"type": "error", **api_error(error).body})
+            refusal = api_error(error)
+            self._record.failed(refusal)
+            yield _sse("error", {"type": "error", **refusal.body})
 
     async def _event(self, name: str, image: Image.Image, **fields: object) -> bytes:
         content = {

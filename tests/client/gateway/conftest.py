@@ -1,7 +1,5 @@
-import os
 import socket
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -12,7 +10,8 @@ import uvicorn
 from triton_diffusion import AsyncClient, MockTransport
 from triton_diffusion.gateway import create_app
 
-CLIENT = Path(__file__).parents[3] / "client"
+from tests.launching import COMMAND, ENVIRONMENT
+from tests.launching import gateway as gateway_command
 
 
 @pytest.fixture
@@ -55,24 +54,10 @@ def other_key(keys_file: Path) -> str:
 @pytest.fixture(scope="module")
 def gateway(server, key: str, other_key: str, keys_file: Path) -> Iterator[str]:
     """The command `triton-diffusion gateway` before the real server, two generations a key; its address."""
-    process = subprocess.Popen(
-        [*COMMAND, "gateway", "--url", server.grpc_url, "--port", "0", "--keys", str(keys_file), "--concurrency", "2"],
-        env=ENVIRONMENT,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        line = process.stdout.readline()
+    options = ["--url", server.grpc_url, "--keys", str(keys_file), "--concurrency", "2"]
+    with gateway_command(*options) as line:
         assert f"for 2 keys, from {server.grpc_url}" in line
-        threading.Thread(target=process.stdout.read, daemon=True).start()  # the access log
         yield line.split("/v1 ")[0]
-    finally:
-        process.terminate()
-        process.wait(timeout=60)
-
-
-COMMAND = [sys.executable, "-c", "from triton_diffusion.cli import app; app()"]
-ENVIRONMENT = os.environ | {"PYTHONPATH": str(CLIENT), "PYTHONUNBUFFERED": "1"}
 
 
 def _command(*arguments: str) -> str:

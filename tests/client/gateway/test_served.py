@@ -207,6 +207,7 @@ def test_a_key_may_have_two_running(gateway, client, other_key):
         time.sleep(0.05)
     assert client.images.generate(prompt=PROMPT, extra_body={"steps": 1}).data
     assert metric(gateway, "images_total", key="bob") >= 1
+    assert metric(gateway, "generations_total", key="alice", outcome="refused") == 1
     assert metric(gateway, "errors_total", code="rate_limit_exceeded") >= 1
 
 
