@@ -86,6 +86,7 @@ class AsyncClient:
         timestep_spacing: str | None = None,
         eta: float | None = None,
         seed: int | None = None,
+        priority: str | None = None,
         timeout: float | None = None,
     ) -> list[Image]:
         """Makes the pictures and returns them: `num_images` RGB images of `width` x `height`.
@@ -109,6 +110,7 @@ class AsyncClient:
                 "timestep_spacing": timestep_spacing,
                 "eta": eta,
                 "seed": seed,
+                "priority": priority,
             },
         )
         attempts = self._servers.attempts(timeout)
@@ -133,6 +135,7 @@ class AsyncClient:
         timestep_spacing: str | None = None,
         eta: float | None = None,
         seed: int | None = None,
+        priority: str | None = None,
         preview_interval: int | None = None,
         timeout: float | None = None,
     ) -> AsyncGenerator[Event]:
@@ -161,6 +164,7 @@ class AsyncClient:
                 "timestep_spacing": timestep_spacing,
                 "eta": eta,
                 "seed": seed,
+                "priority": priority,
                 "preview_interval": preview_interval,
             },
         )

@@ -35,7 +35,7 @@ class Client:
     protocol: "grpc", the default, or "http" where only that gets through: it has no `stream`.
     retries: how many times a call is tried again where a server is not there, is lost or is overloaded; 0 for never.
     Between the tries it waits 0.25, 0.5, 1, 2, 4, 8, 8, ... seconds (each by up to a half less, by chance), as long as
-    an overloaded server asks for, or not at all where another server is up.
+    an overloaded server asks for (and by up to a half more), or not at all where another server is up.
     shared_memory: "system" for pictures of `text_to_image` to come through memory shared with a server on this host,
     "cuda" for memory of its first GPU (needs tritonclient[cuda]); gRPC only. It pays for large pictures. Where the
     server refuses, a warning says so and the pictures come over the connection.
@@ -55,6 +55,7 @@ class Client:
     - timestep_spacing: "leading", "trailing", "linspace" or "karras"
     - eta: 0..1, the noise that the sampler "ddim" adds
     - seed: 0 or more; the same seed and settings make the same picture. Without one the client draws it.
+    - priority: "low", "normal" or "high": who has room on the server first
     - timeout: seconds for the whole call, every try included; None waits as long as the server takes
 
     Every call raises InvalidRequest, ServerUnavailable, DeadlineExceeded or GenerationFailed. A call that is tried
@@ -106,6 +107,7 @@ class Client:
         timestep_spacing: str | None = None,
         eta: float | None = None,
         seed: int | None = None,
+        priority: str | None = None,
         timeout: float | None = None,
     ) -> list[Image]:
         """Makes the pictures and returns them: `num_images` RGB images of `width` x `height`.
@@ -129,6 +131,7 @@ class Client:
                 "timestep_spacing": timestep_spacing,
                 "eta": eta,
                 "seed": seed,
+                "priority": priority,
             },
         )
         attempts = self._servers.attempts(timeout)
@@ -153,6 +156,7 @@ class Client:
         timestep_spacing: str | None = None,
         eta: float | None = None,
         seed: int | None = None,
+        priority: str | None = None,
         preview_interval: int | None = None,
         timeout: float | None = None,
     ) -> Generator[Event]:
@@ -181,6 +185,7 @@ class Client:
                 "timestep_spacing": timestep_spacing,
                 "eta": eta,
                 "seed": seed,
+                "priority": priority,
                 "preview_interval": preview_interval,
             },
         )

@@ -35,6 +35,7 @@ _ERRORS: dict[str, type[DiffusionError]] = {
 _IN_STREAM = {
     r"INVALID_ARG: ": "INVALID_ARGUMENT",
     r"UNAVAILABLE: ": "UNAVAILABLE",
+    r"DEADLINE_EXCEEDED: ": "DEADLINE_EXCEEDED",
     r"INTERNAL: ": "INTERNAL",
     r"(?=.*\binference input\b)": "INVALID_ARGUMENT",
     r"(?=Exceeds maximum queue size\b|Server is stopping\b|.*\bhas no available versions\b)": "UNAVAILABLE",
@@ -44,7 +45,9 @@ _FIELD = re.compile(rf"\b({'|'.join(DATATYPES)})\b")
 _ALLOWED = re.compile(r".*: (?:use |this server's engines take )?(.+)$")
 _REQUEST_ID = re.compile(r"^\[request id: [^]]*\] ")  # which Triton puts before its own messages
 _UNKNOWN_REGION = "Unable to find shared memory region"
-_QUEUE_FULL = "Exceeds maximum queue size"
+_QUEUE_FULL = "Exceeds maximum queue size"  # Triton's own queue; that of `diffusion` says when to come again
+_COME_AGAIN = re.compile(r"\btry again in (\d+(?:\.\d+)?) s\b")
+_TOO_LATE = re.compile(r"the deadline of \S+ s has passed\b")  # Triton has no status for it
 
 
 def error_from_status(
@@ -58,10 +61,14 @@ def error_from_status(
     message = _REQUEST_ID.sub("", message)
     kind = _ERRORS.get(status, GenerationFailed)
     request_id = id_of(request)
+    if _TOO_LATE.match(message):
+        kind = DeadlineExceeded
     if _UNKNOWN_REGION in message:  # the server was started again and the region must be registered again
         kind = ServerUnavailable
     if kind is InvalidRequest:
         return _invalid(message, request)
+    if retry_after is None and (hint := _COME_AGAIN.search(message)):
+        retry_after = float(hint[1])
     if kind is ServerUnavailable and (retry_after is not None or _QUEUE_FULL in message):
         kind = ServerOverloaded
     if kind is ServerOverloaded:

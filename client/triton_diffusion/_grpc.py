@@ -85,7 +85,7 @@ class GrpcTransport(_Wire):
                     self._call(_grpc_wire.register(loan.region), deadline, None)
                 except DiffusionError as error:
                     loan.refused(error)
-            answer: Answer = self._call(_grpc_wire.infer(request, loan.region), deadline, request)
+            answer: Answer = self._call(_grpc_wire.infer(request, deadline, loan.region), deadline, request)
             return answer
 
     def ask(self, question: Question, deadline: Deadline) -> Any:
@@ -100,7 +100,7 @@ class GrpcTransport(_Wire):
 
     def stream(self, request: Request, deadline: Deadline) -> Generator[Answer]:
         """The responses of a decoupled model. The request is sent at the first `next`; closing cancels it."""
-        method = _grpc_wire.stream(request)
+        method = _grpc_wire.stream(request, deadline)
         for response in self._responses(method, deadline, request):
             if response.error_message:
                 raise error_in_stream(response.error_message, self.url, request)
@@ -143,7 +143,7 @@ class AsyncGrpcTransport(_Wire):
                     await self._call(_grpc_wire.register(loan.region), deadline, None)
                 except DiffusionError as error:
                     loan.refused(error)
-            answer: Answer = await self._call(_grpc_wire.infer(request, loan.region), deadline, request)
+            answer: Answer = await self._call(_grpc_wire.infer(request, deadline, loan.region), deadline, request)
             return answer
 
     async def ask(self, question: Question, deadline: Deadline) -> Any:
@@ -161,7 +161,7 @@ class AsyncGrpcTransport(_Wire):
 
     async def stream(self, request: Request, deadline: Deadline) -> AsyncGenerator[Answer]:
         """As `GrpcTransport.stream`."""
-        method = _grpc_wire.stream(request)
+        method = _grpc_wire.stream(request, deadline)
         call = self._open().unary_stream(*method.codec)(method.message, timeout=deadline.left())
         try:
             async for response in call:

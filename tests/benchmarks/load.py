@@ -26,6 +26,7 @@ from triton_diffusion.bench.results import BASELINE, BATCHING
 from triton_diffusion.bench.streaming import at_once
 from triton_diffusion.bench.sweep import Target
 from triton_diffusion.bench.workload import Workload
+from triton_diffusion.cli._app import errors_in_one_line
 
 from export.in_process import InProcess
 from tests.launching import launch, wait_until_ready
@@ -67,6 +68,7 @@ def in_process(repository: Path, workload: Workload, concurrency: int) -> float:
         return len(workload.requests) / (time.perf_counter() - start)
 
 
+@errors_in_one_line()
 def main(
     repository: Path = Path("model_repository"),
     requests: Annotated[int, typer.Option(help="Requests a run.")] = 64,

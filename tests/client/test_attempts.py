@@ -93,10 +93,23 @@ def test_a_call_goes_to_the_server_with_the_least_to_do():
         assert again.transport == "a"
 
 
-def test_an_overloaded_server_is_asked_again_when_it_said():
-    attempts = Servers(["a"], retries=1).attempts(None)
-    fail(attempts, ServerOverloaded("busy", 33.0))
-    assert attempts.pause == 33
+def test_an_overloaded_server_is_asked_again_when_it_said_and_not_by_all_at_once():
+    pauses = set()
+    for _ in range(20):
+        attempts = Servers(["a"], retries=1).attempts(None)
+        fail(attempts, ServerOverloaded("busy", 32.0))
+        pauses.add(attempts.pause)
+    assert len(pauses) == 20
+    assert min(pauses) >= 32
+    assert 40 < max(pauses) <= 48
+
+
+def test_where_all_are_overloaded_the_next_try_waits():
+    attempts = Servers(["a", "b"], retries=9).attempts(None)
+    assert fail(attempts, ServerOverloaded("busy", 3.0)) == "a"
+    assert attempts.pause == 0
+    assert fail(attempts, ServerOverloaded("busy", 2.0)) == "b"
+    assert 2 <= attempts.pause <= 3
 
 
 def test_a_pause_that_would_pass_the_deadline_is_not_begun():

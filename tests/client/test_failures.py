@@ -47,6 +47,25 @@ def test_unavailable_for_now_is_overload(status):
     assert full.retry_after is None
 
 
+@pytest.mark.parametrize("status", ["UNAVAILABLE", "503"])
+def test_a_full_queue_says_when_to_come_again(status):
+    message = "the queue is full (64 pictures wait): try again in 3 s"
+    error = error_from_status(status, message, URL, REQUEST)
+    assert isinstance(error, ServerOverloaded)
+    assert (str(error), error.retry_after) == (f"{URL} is overloaded: {message}", 3)
+    by_header = error_from_status(status, message, URL, REQUEST, retry_after=7)
+    assert isinstance(by_header, ServerOverloaded)
+    assert by_header.retry_after == 7
+
+
+@pytest.mark.parametrize("status", ["CANCELLED", "499", "500", "INTERNAL"])
+def test_the_server_has_seen_the_deadline_pass(status):
+    message = "the deadline of 2 s has passed: allow more, or ask for fewer steps"
+    error = error_from_status(status, message, URL, REQUEST)
+    assert isinstance(error, DeadlineExceeded)
+    assert str(error) == message
+
+
 @pytest.mark.parametrize(
     ("message", "field"),
     [
@@ -90,6 +109,16 @@ def test_value_and_what_is_allowed(message, value, allowed):
             "UNAVAILABLE: the server is shutting down",
             ServerUnavailable,
             f"{URL} is not available: the server is shutting down",
+        ),
+        (
+            "UNAVAILABLE: the queue is full (64 pictures wait): try again in 3 s",
+            ServerOverloaded,
+            f"{URL} is overloaded: the queue is full (64 pictures wait): try again in 3 s",
+        ),
+        (
+            "DEADLINE_EXCEEDED: the deadline of 2 s has passed: allow more",
+            DeadlineExceeded,
+            "the deadline of 2 s has passed: allow more",
         ),
         ("INTERNAL: unet: out of memory", GenerationFailed, "unet: out of memory"),
         (
