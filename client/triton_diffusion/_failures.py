@@ -22,6 +22,7 @@ _ERRORS: dict[str, type[DiffusionError]] = {
     "UNIMPLEMENTED": WrongServer,
     "404": WrongServer,
     "405": WrongServer,
+    "413": InvalidRequest,
     "UNAVAILABLE": ServerUnavailable,
     "502": ServerUnavailable,
     "503": ServerUnavailable,
