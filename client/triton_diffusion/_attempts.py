@@ -6,6 +6,7 @@ where none is, it waits: longer each time, or as long as the server asked for, a
 clients that failed together do not come back together.
 """
 
+import logging
 import random
 import threading
 import time
@@ -29,6 +30,7 @@ LONGEST_PAUSE = 8.0
 MOST_MICROSECONDS = 2**62
 
 T = TypeVar("T")  # a transport
+_log = logging.getLogger("triton_diffusion")
 
 
 def _pause(failures: int, asked_for: float) -> float:
@@ -149,10 +151,12 @@ class Attempts(Generic[T]):
             self._failed += 1
             another_is_up = any(server.down_until <= now for server in self._servers.all)
             self.pause = 0.0 if another_is_up else _pause(self._failed, asked_for)
-        left = self.deadline.left()
-        return (
-            not self._servers.closed and self._failed <= self._servers.retries and (left is None or self.pause < left)
-        )
+        left, retries = self.deadline.left(), self._servers.retries
+        if self._servers.closed or self._failed > retries or (left is not None and self.pause >= left):
+            return False
+        where = f"request {error.request_id}: {error}"
+        _log.info("%s; trying again in %.2f s, %d of %d", where, self.pause, self._failed, retries)
+        return True
 
 
 class _Attempt(Generic[T]):

@@ -59,7 +59,7 @@ class Client:
     - timeout: seconds for the whole call, every try included; None waits as long as the server takes
 
     Every call raises InvalidRequest, ServerUnavailable, DeadlineExceeded or GenerationFailed. A call that is tried
-    again keeps its seed, so it gives the same pictures.
+    again keeps its seed, so it gives the same pictures; the logger "triton_diffusion" tells of it at level INFO.
     """
 
     def __init__(

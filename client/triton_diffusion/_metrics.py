@@ -20,6 +20,7 @@ class ServerMetrics:
     max_active_samples: float  # for which there is room
     unet_steps: float  # calls of the UNet
     unet_samples: float  # samples that they advanced; over `unet_steps` this is the mean batch
+    unet_seconds: float  # inside these calls
     requests_done: float
     requests_cancelled: float
     requests_failed: float

@@ -39,8 +39,8 @@ def full(server) -> Iterator[Client]:
 
 
 def ask_and_wait(server, way: str, request: Request) -> None:
-    """Send `request` with a deadline that only the server knows of."""
-    soon, never = Deadline(0.7), Deadline(None)
+    """Send `request` with a deadline that only the server heeds."""
+    soon, never = Deadline(0.7), Deadline(30)
     if way == "HTTP":
         with closing(HttpTransport(addresses(server.http_url, "http")[0])) as transport:
             transport._send(http_wire.infer(request, soon), never, request)

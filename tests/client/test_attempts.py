@@ -60,6 +60,16 @@ def test_the_next_try_goes_to_another_server_at_once():
     assert attempts.pause > 0
 
 
+def test_every_next_try_is_logged_with_its_reason(caplog):
+    attempts = Servers(["a"], retries=1).attempts(None)
+    with caplog.at_level("INFO", "triton_diffusion"):
+        fail(attempts, ServerUnavailable("gone", request_id="12"))
+        pause = attempts.pause
+        with pytest.raises(ServerUnavailable):
+            fail(attempts, ServerUnavailable("gone", request_id="12"))
+    assert caplog.messages == [f"request 12: gone; trying again in {pause:.2f} s, 1 of 1"]
+
+
 def test_a_server_that_was_lost_is_avoided_by_the_next_call():
     servers = Servers(["a", "b"], retries=1)
     fail(servers.attempts(None), ServerUnavailable("gone"))
