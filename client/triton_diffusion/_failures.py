@@ -39,13 +39,16 @@ _IN_STREAM = {
     r"DEADLINE_EXCEEDED: ": "DEADLINE_EXCEEDED",
     r"INTERNAL: ": "INTERNAL",
     r"(?=.*\binference input\b)": "INVALID_ARGUMENT",
-    r"(?=Exceeds maximum queue size\b|Server is stopping\b|.*\bhas no available versions\b)": "UNAVAILABLE",
+    r"(?=Exceeds maximum queue size\b|Server is stopping\b)": "UNAVAILABLE",
     r"(?=Request for unknown model\b)": "NOT_FOUND",
 }
 _FIELD = re.compile(rf"\b({'|'.join(DATATYPES)})\b")
 _ALLOWED = re.compile(r".*: (?:use |this server's engines take )?(.+)$")
 _REQUEST_ID = re.compile(r"^\[request id: [^]]*\] ")  # which Triton puts before its own messages
-_UNKNOWN_REGION = "Unable to find shared memory region"
+# Words of a server that goes away or is not quite there yet, whatever status comes with them: a region of shared memory
+# that it does not know any more, models that it unloads, a call that its gRPC library ends, and a stream that a proxy
+# ends because it has lost the server.
+_GOING_AWAY = re.compile(r"Unable to find shared memory region|has no available versions|^CANCELLED$|RST_STREAM")
 _QUEUE_FULL = "Exceeds maximum queue size"  # Triton's own queue; that of `diffusion` says when to come again
 _COME_AGAIN = re.compile(r"\btry again in (\d+(?:\.\d+)?) s\b")
 _TOO_LATE = re.compile(r"the deadline of \S+ s has passed\b")  # Triton has no status for it
@@ -64,7 +67,7 @@ def error_from_status(
     request_id = id_of(request)
     if _TOO_LATE.match(message):
         kind = DeadlineExceeded
-    if _UNKNOWN_REGION in message:  # the server was started again and the region must be registered again
+    if _GOING_AWAY.search(message):
         kind = ServerUnavailable
     if kind is InvalidRequest:
         return _invalid(message, request)

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 
 import pytest
@@ -97,22 +96,6 @@ def test_a_high_priority_goes_before_a_full_queue(full):
     assert "priority" not in image.info  # it changes nothing in the picture
     with pytest.raises(ServerOverloaded):
         full.text_to_image(PROMPT, num_inference_steps=1, priority="low")
-
-
-def test_a_refused_call_is_tried_again_when_the_server_said(server):
-    wait_until_idle(server)
-    with Client(server.grpc_url) as client, ExitStack() as stack:
-        streams = [client.stream(PROMPT, num_images=MOST_IMAGES, **LONG) for _ in range((ROOM + QUEUE) // MOST_IMAGES)]
-        for stream in streams:
-            next(stack.enter_context(closing(stream)))
-        refused = server.metric("diffusion_requests_total", outcome="refused")
-        with ThreadPoolExecutor() as pool:
-            asked = pool.submit(client.text_to_image, PROMPT, num_inference_steps=1)
-            while server.metric("diffusion_requests_total", outcome="refused") == refused:
-                time.sleep(0.02)
-            for stream in streams:
-                stream.close()
-            assert len(asked.result(60)) == 1
 
 
 def test_a_priority_that_is_none(full):

@@ -47,6 +47,23 @@ def test_unavailable_for_now_is_overload(status):
     assert full.retry_after is None
 
 
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [
+        ("NOT_FOUND", "Request for unknown model: 'text_to_image' has no available versions"),
+        ("400", "Request for unknown model: 'text_to_image' has no available versions"),
+        ("CANCELLED", "CANCELLED"),
+        ("UNKNOWN", "Stream removed (RST_STREAM (Received RST_STREAM with error code 2))"),
+        ("INTERNAL", "Received RST_STREAM with error code 2"),
+        ("INVALID_ARGUMENT", "Unable to find shared memory region: 'a'"),
+    ],
+)
+def test_a_server_that_goes_away_is_known_by_its_words(status, message):
+    error = error_from_status(status, message, URL, REQUEST)
+    assert type(error) is ServerUnavailable
+    assert str(error) == f"{URL} is not available: {message}"
+
+
 @pytest.mark.parametrize("status", ["UNAVAILABLE", "503"])
 def test_a_full_queue_says_when_to_come_again(status):
     message = "the queue is full (64 pictures wait): try again in 3 s"

@@ -69,7 +69,7 @@ def main(
         with log.open("a") as servers_log:
             with (
                 replicas(repository, REPLICAS, log=servers_log) as group,
-                running_nginx(Path(folder), [replica.server for replica in group], "--plain") as proxy,
+                running_nginx(Path(folder), [replica.server for replica in group], "--plain", quiet=True) as proxy,
             ):
                 report.add("One of three replicas is killed", lambda: kill_one(group, proxy, log))
                 report.add("All three are restarted, one by one", lambda: restart_all(group, proxy, log))

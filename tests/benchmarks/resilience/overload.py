@@ -87,6 +87,7 @@ async def _ask(server: Server, rate: float, room: int) -> list[Figure]:
         *percentiles("refused after", refused, REFUSED_WITHIN),
         Figure("shortest hint", min(hints), "s"),
         Figure("longest hint", max(hints), "s"),
-        *percentiles("accepted, done after", accepted, 1000 * (MAX_QUEUE + room) / throughput),
+        # Before a picture are those in the queue, in the loop and, at most as many as in the loop, in the decoder.
+        *percentiles("accepted, done after", accepted, 1000 * (MAX_QUEUE + 2 * room) / throughput),
         Figure("pictures a second", throughput),
     ]

@@ -83,7 +83,10 @@ def traffic(ways: Ways, expected: Sequence[np.ndarray]) -> Iterator[Record]:
         with ways[way]() as client:
             while not stopping.is_set():
                 seed = next(numbers) % SEEDS
-                record.answers[way].append(_answer(client, seed, stream and client.streams, expected[seed]))
+                answer = _answer(client, seed, stream and client.streams, expected[seed])
+                record.answers[way].append(answer)
+                if answer.error:  # its retries are used up
+                    stopping.wait(1)
 
     kinds = itertools.islice(itertools.cycle(itertools.product((False, True), ways)), CLIENTS)
     threads = [threading.Thread(target=ask_again_and_again, args=(way, stream)) for stream, way in kinds]
