@@ -2,7 +2,7 @@
 
 A call is tried again after ServerUnavailable and ServerOverloaded only: there the server has done nothing that could be
 repeated, or its work is lost and the same seed makes it again. The next try goes to another server where one is up;
-where none is, it waits: longer each time, or as long as the server asked for, and a random part less or more, so that
+where none is, it waits: longer each time, or as long as the server asks for, and a random part less or more, so that
 clients that failed together do not come back together.
 """
 
@@ -19,7 +19,6 @@ from ._errors import (
     DeadlineExceeded,
     GenerationFailed,
     InvalidRequest,
-    ServerOverloaded,
     ServerUnavailable,
     WrongServer,
 )
@@ -144,7 +143,7 @@ class Attempts(Generic[T]):
                 return False
             server.checkpoint = None  # it may come back with another
             now = time.monotonic()
-            asked_for = (isinstance(error, ServerOverloaded) and error.retry_after) or 0.0
+            asked_for = error.retry_after or 0.0
             if now >= server.down_until:  # calls that fail together count once
                 server.failures += 1
                 server.down_until = now + _pause(server.failures, asked_for)

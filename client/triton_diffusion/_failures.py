@@ -39,16 +39,18 @@ _IN_STREAM = {
     r"DEADLINE_EXCEEDED: ": "DEADLINE_EXCEEDED",
     r"INTERNAL: ": "INTERNAL",
     r"(?=.*\binference input\b)": "INVALID_ARGUMENT",
-    r"(?=Exceeds maximum queue size\b|Server is stopping\b)": "UNAVAILABLE",
+    r"(?=Exceeds maximum queue size\b)": "UNAVAILABLE",
     r"(?=Request for unknown model\b)": "NOT_FOUND",
 }
 _FIELD = re.compile(rf"\b({'|'.join(DATATYPES)})\b")
 _ALLOWED = re.compile(r".*: (?:use |this server's engines take )?(.+)$")
 _REQUEST_ID = re.compile(r"^\[request id: [^]]*\] ")  # which Triton puts before its own messages
-# Words of a server that goes away or is not quite there yet, whatever status comes with them: a region of shared memory
-# that it does not know any more, models that it unloads, a call that its gRPC library ends, and a stream that a proxy
-# ends because it has lost the server.
-_GOING_AWAY = re.compile(r"Unable to find shared memory region|has no available versions|^CANCELLED$|RST_STREAM")
+# Words of a server that is lost, whatever status comes with them: it was started again and does not know a region of
+# shared memory any more, its gRPC library ended the call, or a proxy ended the stream.
+_LOST = re.compile(r"Unable to find shared memory region|^CANCELLED$|RST_STREAM")
+# Words of one that is being stopped. A proxy before it may not see that and pass more requests on to it.
+_STOPPING = re.compile(r"has no available versions|Server is stopping|the server is shutting down")
+_RESTART = 3.0  # seconds, about as long as it goes on to say so
 _QUEUE_FULL = "Exceeds maximum queue size"  # Triton's own queue; that of `diffusion` says when to come again
 _COME_AGAIN = re.compile(r"\btry again in (\d+(?:\.\d+)?) s\b")
 _TOO_LATE = re.compile(r"the deadline of \S+ s has passed\b")  # Triton has no status for it
@@ -67,8 +69,10 @@ def error_from_status(
     request_id = id_of(request)
     if _TOO_LATE.match(message):
         kind = DeadlineExceeded
-    if _GOING_AWAY.search(message):
+    if _LOST.search(message):
         kind = ServerUnavailable
+    if _STOPPING.search(message):
+        return ServerUnavailable(f"{url} is not available: {message}", retry_after or _RESTART, request_id=request_id)
     if kind is InvalidRequest:
         return _invalid(message, request)
     if retry_after is None and (hint := _COME_AGAIN.search(message)):

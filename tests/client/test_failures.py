@@ -50,17 +50,31 @@ def test_unavailable_for_now_is_overload(status):
 @pytest.mark.parametrize(
     ("status", "message"),
     [
-        ("NOT_FOUND", "Request for unknown model: 'text_to_image' has no available versions"),
-        ("400", "Request for unknown model: 'text_to_image' has no available versions"),
         ("CANCELLED", "CANCELLED"),
         ("UNKNOWN", "Stream removed (RST_STREAM (Received RST_STREAM with error code 2))"),
         ("INTERNAL", "Received RST_STREAM with error code 2"),
         ("INVALID_ARGUMENT", "Unable to find shared memory region: 'a'"),
     ],
 )
-def test_a_server_that_goes_away_is_known_by_its_words(status, message):
+def test_a_server_that_is_lost_is_known_by_its_words(status, message):
     error = error_from_status(status, message, URL, REQUEST)
     assert type(error) is ServerUnavailable
+    assert (str(error), error.retry_after) == (f"{URL} is not available: {message}", None)
+
+
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [
+        ("NOT_FOUND", "Request for unknown model: 'text_to_image' has no available versions"),
+        ("400", "Request for unknown model: 'text_to_image' has no available versions"),
+        ("UNAVAILABLE", "Server is stopping, scheduler for model has stopped accepting new inference requests"),
+        ("503", "the server is shutting down: send the request again, to another replica or later"),
+    ],
+)
+def test_a_server_that_is_being_stopped_is_asked_again_later(status, message):
+    error = error_from_status(status, message, URL, REQUEST)
+    assert type(error) is ServerUnavailable
+    assert error.retry_after > 1
     assert str(error) == f"{URL} is not available: {message}"
 
 

@@ -54,7 +54,7 @@ def _of_the_server(error: DiffusionError) -> Refusal:
     headers = {} if error.request_id is None else {"x-request-id": error.request_id}
     match error:
         case ServerUnavailable():
-            seconds = (isinstance(error, ServerOverloaded) and error.retry_after) or _PAUSE
+            seconds = error.retry_after or _PAUSE
             code = "server_overloaded" if isinstance(error, ServerOverloaded) else "server_unavailable"
             return Refusal(503, code, str(error), headers=headers | {"retry-after": f"{math.ceil(seconds)}"})
         case DeadlineExceeded():
