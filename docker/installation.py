@@ -2,7 +2,9 @@
 
 import ctypes
 import os
+import re
 import shutil
+import subprocess
 import sys
 import sysconfig
 from dataclasses import dataclass
@@ -23,12 +25,13 @@ class Installation:
     binary: Path
     backends: Path
     environment: dict[str, str]  # to be added to the process's own
+    options: frozenset[str]  # names of those that this release has
 
 
 def find_installation(workspace: Path) -> Installation:
     """The NGC image's Triton if this is one, else the wheel's, composed in `workspace`. Raises LaunchError."""
     if (NGC / "bin/tritonserver").exists():
-        return Installation(NGC / "bin/tritonserver", NGC / "backends", {})
+        return _installation(NGC / "bin/tritonserver", NGC / "backends", {})
     return _wheel_installation(workspace)
 
 
@@ -56,7 +59,17 @@ def _wheel_installation(workspace: Path) -> Installation:
         # The stub embeds an isolated Python that finds its packages by the first python3 on the PATH.
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
     }
-    return Installation(triton / "bin/tritonserver", backend.parent, environment)
+    return _installation(triton / "bin/tritonserver", backend.parent, environment)
+
+
+def _installation(binary: Path, backends: Path, environment: dict[str, str]) -> Installation:
+    """With the options that `binary` lists in its help. Raises LaunchError."""
+    command = [str(binary), "--help"]
+    said = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, errors="replace")
+    options = frozenset(re.findall(r"^  --([\w-]+)", said.stdout + said.stderr, re.MULTILINE))
+    if not options:
+        raise LaunchError(f"{binary} does not start: {(said.stderr.strip().splitlines() or ['no reason given'])[-1]}")
+    return Installation(binary, backends, environment, options)
 
 
 def libpython_folder() -> list[str]:

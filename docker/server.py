@@ -16,9 +16,9 @@ from collections import deque
 from pathlib import Path
 
 from installation import Installation, LaunchError
+from options import LOOPBACK
+from triton_options import http_host, triton_options
 
-EXIT_TIMEOUT = 30
-"""Seconds that Triton takes at most to end by itself."""
 KILL_TIMEOUT = 45
 """Seconds after which it is ended by force."""
 SHARED_MEMORY = Path("/dev/shm")
@@ -43,17 +43,7 @@ class Server:
             f"--model-repository={arguments.repository.resolve()}",
             f"--backend-directory={installation.backends}",
             f"--backend-config=python,shm-region-prefix-name={self._region_prefix}",
-            "--disable-auto-complete-config",
-            f"--http-address={arguments.host}",
-            f"--grpc-address={arguments.host}",
-            f"--metrics-address={arguments.host}",
-            f"--http-port={arguments.http_port}",
-            f"--grpc-port={arguments.grpc_port}",
-            f"--metrics-port={arguments.metrics_port}",
-            f"--exit-timeout-secs={EXIT_TIMEOUT}",
-            # Calls that run are not cut off: Triton sets them no limit.
-            *([f"--grpc-max-connection-age={arguments.connection_age * 1000:.0f}"] if arguments.connection_age else []),
-            *([] if arguments.verbose else ["--log-info=false"]),
+            *triton_options(arguments, installation.options),
         ]
         self._process = subprocess.Popen(
             command,
@@ -91,7 +81,7 @@ class Server:
         self._model_processes = _model_processes(self._process.pid)
 
     def _is_ready(self) -> bool:
-        return _get(f"http://{self._address(self._arguments.http_port)}/v2/health/ready") is not None
+        return _get(_url(http_host(self._arguments), self._arguments.http_port, "v2/health/ready")) is not None
 
     def _reason_for_exit(self) -> str:
         """The line of Triton's log that says why it ended."""
@@ -104,7 +94,7 @@ class Server:
                 f"model {model} does not load ({reason.strip()}): "
                 "write the repository again with `python -m export CHECKPOINT`, or see --verbose"
             )
-        errors = re.findall(r"^(?:E\d{4}.*?\] |error: )(.+)$", log, re.MULTILINE)
+        errors = re.findall(r"^(?:E\d{4}.*?\] |error: |(?=Bad option))(.+)$", log, re.MULTILINE)
         return f"Triton ended with code {self._process.returncode}: {errors[-1] if errors else 'see --verbose'}"
 
     def check_alive(self) -> None:
@@ -145,13 +135,9 @@ class Server:
             region.unlink(missing_ok=True)
 
     def _requests_in_flight(self) -> float:
-        metrics = _get(f"http://{self._address(self._arguments.metrics_port)}/metrics")
+        metrics = _get(_url(self._arguments.metrics_host, self._arguments.metrics_port, "metrics"))
         found = re.search(r"^diffusion_requests_in_flight(?:\{.*\})? (\S+)$", metrics or "", re.MULTILINE)
         return float(found.group(1)) if found else 0.0
-
-    def _address(self, port: int) -> str:
-        host = "127.0.0.1" if self._arguments.host == "0.0.0.0" else self._arguments.host
-        return f"{host}:{port}"
 
 
 def _settings_of_diffusion(arguments: argparse.Namespace, drain_file: Path) -> dict[str, str]:
@@ -160,6 +146,11 @@ def _settings_of_diffusion(arguments: argparse.Namespace, drain_file: Path) -> d
     if arguments.max_queue is not None:
         settings["TRITON_DIFFUSION_MAX_QUEUE"] = str(arguments.max_queue)
     return settings
+
+
+def _url(host: str, port: int, path: str) -> str:
+    """The address for this machine's own use."""
+    return f"http://{LOOPBACK if host == '0.0.0.0' else host}:{port}/{path}"
 
 
 def _get(url: str) -> str | None:

@@ -1,12 +1,15 @@
 """Starts the launcher for tests, on free ports."""
 
+import os
 import re
+import secrets
 import subprocess
 import sys
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
+ADMIN_KEY = secrets.token_hex(32)  # of every server that is launched here
 LAUNCHER = Path(__file__).parents[1] / "docker/launcher.py"
 
 
@@ -30,7 +33,8 @@ def launch(repository: Path, *options: str, stderr: int | None = None) -> subpro
     """Start the launcher on free ports; the caller ends it. `stderr` as for Popen; a pipe must be read."""
     ports = [f"--{name}-port=0" for name in ("http", "grpc", "metrics")]
     command = [sys.executable, str(LAUNCHER), f"--repository={repository}", *ports, *options]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True)
+    environment = os.environ | {"TRITON_DIFFUSION_ADMIN_KEY": ADMIN_KEY}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=stderr, text=True)
 
 
 def wait_until_ready(launcher: subprocess.Popen[str]) -> Server:

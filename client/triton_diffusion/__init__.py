@@ -13,6 +13,7 @@
 - `save_png` writes a picture with its settings; `read_settings` reads them from a file, and `arguments_of` picks those
   that `text_to_image` takes.
 - `MockTransport`: a client without a server, for tests: `Client(transport=MockTransport())`.
+- `Tls`: certificates, for `Client("grpcs://...", tls=Tls(ca="ca.pem"))`.
 - `Checkpoint`, `Model`: what a server says of itself; `server_metrics` reads its `ServerMetrics`.
 """
 
@@ -32,6 +33,7 @@ from ._metrics import ServerMetrics, server_metrics
 from ._mock import MockTransport
 from ._response import Checkpoint, Model
 from ._settings import arguments_of, read_settings, save_png
+from ._tls import Tls
 from ._version import __version__
 
 __all__ = [
@@ -52,6 +54,7 @@ __all__ = [
     "ServerMetrics",
     "ServerOverloaded",
     "ServerUnavailable",
+    "Tls",
     "WrongServer",
     "__version__",
     "arguments_of",

@@ -8,14 +8,16 @@ from typing import Any, Self
 from PIL.Image import Image
 
 from ._attempts import Deadline, Server, Servers
-from ._errors import DiffusionError
+from ._errors import DeadlineExceeded, DiffusionError
 from ._events import Completed, Event
 from ._mock import AsyncMock, MockTransport
 from ._request import Request, Value, new_request
 from ._response import Answer, Checkpoint, Model, no_picture, pictures, progress_events
 from ._settings import settings_used
+from ._tls import Tls
 from ._transport import (
     DESCRIBE_TIMEOUT,
+    MODELS,
     AsyncTransport,
     ProtocolName,
     Question,
@@ -48,11 +50,12 @@ class AsyncClient:
         *,
         retries: int = 3,
         shared_memory: SharedMemory | None = None,
+        tls: Tls | None = None,
         transport: MockTransport | None = None,
     ) -> None:
         self._shares_memory = shared_memory is not None
         self._servers: Servers[AsyncTransport] = Servers(
-            [AsyncMock(transport)] if transport else async_transports(url, protocol, shared_memory), retries
+            [AsyncMock(transport)] if transport else async_transports(url, protocol, shared_memory, tls), retries
         )
 
     async def __aenter__(self) -> Self:
@@ -182,9 +185,13 @@ class AsyncClient:
         return False
 
     async def models(self, timeout: float | None = None) -> list[Model]:
-        """The models in the server's repository, and whether each is ready."""
-        models: list[Model] = await self._ask(Question.MODELS, timeout)
-        return models
+        """The models that make a picture, and whether each is ready."""
+        attempts = self._servers.attempts(timeout)
+        while True:
+            with attempts.next() as server:
+                await server.transport.ask(Question.VERSION, attempts.deadline)  # raises where nobody is there
+                return [await self._model(name, server, attempts.deadline) for name in MODELS]
+            await asyncio.sleep(attempts.pause)
 
     async def checkpoint(self, timeout: float | None = None) -> Checkpoint | None:
         """What the server serves: name, sizes and defaults. None from an export that did not say it."""
@@ -197,6 +204,14 @@ class AsyncClient:
             with attempts.next() as server:
                 return await server.transport.ask(question, attempts.deadline)
             await asyncio.sleep(attempts.pause)
+
+    async def _model(self, name: str, server: Server[AsyncTransport], deadline: Deadline) -> Model:
+        try:
+            return await server.transport.model(name, deadline)
+        except DeadlineExceeded:
+            raise
+        except DiffusionError as error:
+            return Model(name, "", ready=False, reason=str(error))
 
     async def _events(self, request: Request, timeout: float | None) -> AsyncGenerator[Event]:
         attempts = self._servers.attempts(timeout)

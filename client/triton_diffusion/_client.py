@@ -8,14 +8,16 @@ from typing import Any, Self
 from PIL.Image import Image
 
 from ._attempts import Deadline, Server, Servers
-from ._errors import DiffusionError
+from ._errors import DeadlineExceeded, DiffusionError
 from ._events import Completed, Event
 from ._mock import MockTransport
 from ._request import Request, Value, new_request
 from ._response import Answer, Checkpoint, Model, no_picture, pictures, progress_events
 from ._settings import settings_used
+from ._tls import Tls
 from ._transport import (
     DESCRIBE_TIMEOUT,
+    MODELS,
     ProtocolName,
     Question,
     SharedMemory,
@@ -39,6 +41,7 @@ class Client:
     shared_memory: "system" for pictures of `text_to_image` to come through memory shared with a server on this host,
     "cuda" for memory of its first GPU (needs tritonclient[cuda]); gRPC only. It pays for large pictures. Where the
     server refuses, a warning says so and the pictures come over the connection.
+    tls: certificates for servers with TLS, a `Tls`; without it a server must have one that this machine trusts.
     transport: in place of url and protocol, a `MockTransport` for tests.
 
     Nothing is sent before the first call. One client serves many threads. It is a context manager; `close` ends its
@@ -69,11 +72,12 @@ class Client:
         *,
         retries: int = 3,
         shared_memory: SharedMemory | None = None,
+        tls: Tls | None = None,
         transport: MockTransport | None = None,
     ) -> None:
         self._shares_memory = shared_memory is not None
         self._servers: Servers[Transport] = Servers(
-            [transport] if transport else transports(url, protocol, shared_memory), retries
+            [transport] if transport else transports(url, protocol, shared_memory, tls), retries
         )
 
     def __enter__(self) -> Self:
@@ -203,9 +207,13 @@ class Client:
         return False
 
     def models(self, timeout: float | None = None) -> list[Model]:
-        """The models in the server's repository, and whether each is ready."""
-        models: list[Model] = self._ask(Question.MODELS, timeout)
-        return models
+        """The models that make a picture, and whether each is ready."""
+        attempts = self._servers.attempts(timeout)
+        while True:
+            with attempts.next() as server:
+                server.transport.ask(Question.VERSION, attempts.deadline)  # raises where nobody is there
+                return [self._model(name, server, attempts.deadline) for name in MODELS]
+            time.sleep(attempts.pause)
 
     def checkpoint(self, timeout: float | None = None) -> Checkpoint | None:
         """What the server serves: name, sizes and defaults. None from an export that did not say it."""
@@ -218,6 +226,14 @@ class Client:
             with attempts.next() as server:
                 return server.transport.ask(question, attempts.deadline)
             time.sleep(attempts.pause)
+
+    def _model(self, name: str, server: Server[Transport], deadline: Deadline) -> Model:
+        try:
+            return server.transport.model(name, deadline)
+        except DeadlineExceeded:
+            raise
+        except DiffusionError as error:
+            return Model(name, "", ready=False, reason=str(error))
 
     def _events(self, request: Request, timeout: float | None) -> Generator[Event]:
         attempts = self._servers.attempts(timeout)

@@ -4,7 +4,7 @@ DiffusionError              request_id
 ├── InvalidRequest          field, value, allowed: a value is wrong, and trying again gives the same
 ├── ServerUnavailable       retry_after: no server there, not ready, or the connection was lost; tried again
 │   ├── ServerOverloaded    it is there, and takes no more for now; tried again
-│   └── WrongServer         something is there, but it does not serve Triton Diffusion
+│   └── WrongServer         something is there, but it does not serve Triton Diffusion, or not to this client
 ├── DeadlineExceeded        no result within `timeout`
 └── GenerationFailed        the server accepted the request and could not finish it
 """
@@ -59,7 +59,8 @@ class ServerOverloaded(ServerUnavailable):
 
 
 class WrongServer(ServerUnavailable):
-    """What is at the URL is no Triton server, or it serves other models. This is not tried again."""
+    """What is at the URL is no Triton server, serves other models, or either side does not trust the other's
+    certificate. This is not tried again."""
 
 
 class DeadlineExceeded(DiffusionError):

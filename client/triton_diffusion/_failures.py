@@ -20,6 +20,8 @@ _ERRORS: dict[str, type[DiffusionError]] = {
     "400": InvalidRequest,
     "NOT_FOUND": WrongServer,  # the model is not in this server's repository
     "UNIMPLEMENTED": WrongServer,
+    "UNAUTHENTICATED": WrongServer,
+    "403": WrongServer,
     "404": WrongServer,
     "405": WrongServer,
     "413": InvalidRequest,
@@ -45,6 +47,11 @@ _IN_STREAM = {
 _FIELD = re.compile(rf"\b({'|'.join(DATATYPES)})\b")
 _ALLOWED = re.compile(r".*: (?:use |this server's engines take )?(.+)$")
 _REQUEST_ID = re.compile(r"^\[request id: [^]]*\] ")  # which Triton puts before its own messages
+# Python's words, and gRPC's.
+_UNTRUSTED = re.compile(
+    r"(?:CERTIFICATE_VERIFY_FAILED(?:\] certificate verify failed)?|UNAUTHENTICATED): (.+?)\.?(?:: OK| \(_ssl.*)?$"
+)
+_HANDSHAKE = re.compile(r"\bSSL\b|handshake failed|Verification Check failed")
 # Words of a server that is lost, whatever status comes with them: it was started again and does not know a region of
 # shared memory any more, its gRPC library ended the call, or a proxy ended the stream.
 _LOST = re.compile(r"Unable to find shared memory region|^CANCELLED$|RST_STREAM")
@@ -65,25 +72,27 @@ def error_from_status(
     retry_after: seconds after which the server wants to be asked again.
     """
     message = _REQUEST_ID.sub("", message)
-    kind = _ERRORS.get(status, GenerationFailed)
-    request_id = id_of(request)
-    if _TOO_LATE.match(message):
-        kind = DeadlineExceeded
-    if _LOST.search(message):
-        kind = ServerUnavailable
-    if _STOPPING.search(message):
-        return ServerUnavailable(f"{url} is not available: {message}", retry_after or _RESTART, request_id=request_id)
+    kind, request_id = _kind(status, message), id_of(request)
     if kind is InvalidRequest:
         return _invalid(message, request)
-    if retry_after is None and (hint := _COME_AGAIN.search(message)):
-        retry_after = float(hint[1])
-    if kind is ServerUnavailable and (retry_after is not None or _QUEUE_FULL in message):
+    if not issubclass(kind, ServerUnavailable):
+        return kind(message, request_id=request_id)
+    stopping = _STOPPING.search(message)
+    if retry_after is None:
+        hint = _COME_AGAIN.search(message)
+        retry_after = float(hint[1]) if hint else _RESTART if stopping else None
+    if kind is ServerUnavailable and not stopping and (retry_after is not None or _QUEUE_FULL in message):
         kind = ServerOverloaded
-    if kind is ServerOverloaded:
-        return ServerOverloaded(f"{url} is overloaded: {message}", retry_after, request_id=request_id)
-    if issubclass(kind, ServerUnavailable):
-        message = f"{url} is not available: {message}"
-    return kind(message, request_id=request_id)
+    state = "overloaded" if kind is ServerOverloaded else "not available"
+    return kind(f"{url} is {state}: {message}", retry_after, request_id=request_id)
+
+
+def _kind(status: str, message: str) -> type[DiffusionError]:
+    if _TOO_LATE.match(message):
+        return DeadlineExceeded
+    if _LOST.search(message) or _STOPPING.search(message):
+        return ServerUnavailable
+    return _ERRORS.get(status, GenerationFailed)
 
 
 def error_in_stream(message: str, url: str, request: Request) -> DiffusionError:
@@ -93,6 +102,15 @@ def error_in_stream(message: str, url: str, request: Request) -> DiffusionError:
         if match := re.match(beginning, message):
             return error_from_status(status, message[match.end() :], url, request)
     return error_from_status("INTERNAL", message, url, request)
+
+
+def tls_failure(message: str, url: str, request: Request | None) -> WrongServer | None:
+    """The error where `message`, of a connection that could not be made, tells of certificates; else None."""
+    if not _HANDSHAKE.search(message):
+        return None
+    untrusted = _UNTRUSTED.search(message)
+    reason = f"its certificate is not trusted ({untrusted[1]})" if untrusted else f"no TLS with it ({message})"
+    return WrongServer(f"{url} is not available: {reason}", request_id=id_of(request))
 
 
 def _invalid(message: str, request: Request | None) -> InvalidRequest:

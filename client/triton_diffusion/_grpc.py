@@ -16,11 +16,12 @@ from grpc.experimental import ChannelOptions
 from . import _grpc_wire
 from ._attempts import Deadline
 from ._errors import DiffusionError, GenerationFailed, ServerUnavailable
-from ._failures import error_from_status, error_in_stream
+from ._failures import error_from_status, error_in_stream, tls_failure
 from ._grpc_wire import Method
 from ._request import Request, id_of
-from ._response import Answer
+from ._response import Answer, Model
 from ._shared_memory import Regions
+from ._tls import Tls
 from ._transport import Address, Question, SharedMemory
 
 _FORGET = 1.0  # seconds at most for a server to forget a region of shared memory
@@ -41,10 +42,10 @@ class _Wire:
 
     streams = True
 
-    def __init__(self, address: Address, shared_memory: SharedMemory | None = None) -> None:
+    def __init__(self, address: Address, shared_memory: SharedMemory | None = None, tls: Tls | None = None) -> None:
         self.url = address.text
         self._regions = Regions(shared_memory)
-        self._credentials = grpc.ssl_channel_credentials() if address.tls else None
+        self._credentials = grpc.ssl_channel_credentials(*(tls or Tls()).contents()) if address.tls else None
         self._target = address.target
 
     def failure(self, error: grpc.RpcError, deadline: Deadline, request: Request | None) -> DiffusionError:
@@ -53,9 +54,13 @@ class _Wire:
             return deadline.exceeded(self.url, id_of(request))
         # gRPC's own words; Triton sends this status too, with its reason, while it is not ready.
         if status == "UNAVAILABLE" and message.startswith(("failed to connect", "errors resolving", "DNS resolution")):
-            return ServerUnavailable(
-                f"no gRPC server at {self.url}; is it running? (make serve)", request_id=id_of(request)
-            )
+            if (untrusted := tls_failure(message, self.url, request)) is not None:
+                return untrusted
+            reason = f"no gRPC server at {self.url}; is it running? (make serve)"
+            if message.endswith("Socket closed"):
+                wanted = "a client certificate that it trusts" if self._credentials else "TLS (grpcs://)"
+                reason = f"the server at {self.url} takes no connection; does it want {wanted}?"
+            return ServerUnavailable(reason, request_id=id_of(request))
         return error_from_status(status, message, self.url, request, _grpc_wire.retry_after(error))
 
     def closed(self, request: Request | None) -> DiffusionError:
@@ -63,8 +68,8 @@ class _Wire:
 
 
 class GrpcTransport(_Wire):
-    def __init__(self, address: Address, shared_memory: SharedMemory | None = None) -> None:
-        super().__init__(address, shared_memory)
+    def __init__(self, address: Address, shared_memory: SharedMemory | None = None, tls: Tls | None = None) -> None:
+        super().__init__(address, shared_memory, tls)
         if self._credentials:
             self._channel = grpc.secure_channel(self._target, self._credentials, options=_SYNC_OPTIONS)
         else:
@@ -90,6 +95,10 @@ class GrpcTransport(_Wire):
 
     def ask(self, question: Question, deadline: Deadline) -> Any:
         return self._call(_grpc_wire.QUESTIONS[question], deadline, None)
+
+    def model(self, name: str, deadline: Deadline) -> Model:
+        found: Model = self._call(_grpc_wire.model(name), deadline, None)
+        return found
 
     def _call(self, method: Method, deadline: Deadline, request: Request | None) -> Any:
         # As a stream of one: a blocked unary call does not end on the server when Ctrl-C ends it here.
@@ -123,8 +132,8 @@ class GrpcTransport(_Wire):
 
 
 class AsyncGrpcTransport(_Wire):
-    def __init__(self, address: Address, shared_memory: SharedMemory | None = None) -> None:
-        super().__init__(address, shared_memory)
+    def __init__(self, address: Address, shared_memory: SharedMemory | None = None, tls: Tls | None = None) -> None:
+        super().__init__(address, shared_memory, tls)
         self._channel: grpc.aio.Channel | None = None  # belongs to the event loop that runs at the first call
 
     async def close(self) -> None:
@@ -148,6 +157,10 @@ class AsyncGrpcTransport(_Wire):
 
     async def ask(self, question: Question, deadline: Deadline) -> Any:
         return await self._call(_grpc_wire.QUESTIONS[question], deadline, None)
+
+    async def model(self, name: str, deadline: Deadline) -> Model:
+        found: Model = await self._call(_grpc_wire.model(name), deadline, None)
+        return found
 
     async def _call(self, method: Method, deadline: Deadline, request: Request | None) -> Any:
         call = self._open().unary_unary(*method.codec)(method.message, timeout=deadline.left())

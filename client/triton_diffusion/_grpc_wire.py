@@ -90,16 +90,25 @@ def _checkpoint(response: Any) -> Checkpoint | None:
     return checkpoint(response.config.parameters["checkpoint"].string_value)
 
 
-def _models(response: Any) -> list[Model]:
-    return [Model(model.name, model.version, model.state == "READY", model.reason) for model in response.models]
+def model(name: str) -> Method:
+    """Asks for the description of a model, which Triton has of those that are ready."""
+    message = service_pb2.ModelMetadataRequest(name=name)
+    return Method("ModelMetadata", message, service_pb2.ModelMetadataResponse, _model)
+
+
+def _model(response: Any) -> Model:
+    return Model(response.name, " ".join(response.versions), ready=True)
 
 
 QUESTIONS = {
     Question.READY: Method(
         "ServerReady", service_pb2.ServerReadyRequest(), service_pb2.ServerReadyResponse, lambda answer: answer.ready
     ),
-    Question.MODELS: Method(
-        "RepositoryIndex", service_pb2.RepositoryIndexRequest(), service_pb2.RepositoryIndexResponse, _models
+    Question.VERSION: Method(
+        "ServerMetadata",
+        service_pb2.ServerMetadataRequest(),
+        service_pb2.ServerMetadataResponse,
+        lambda answer: answer.version,
     ),
     Question.CHECKPOINT: Method(
         "ModelConfig", service_pb2.ModelConfigRequest(name="unet"), service_pb2.ModelConfigResponse, _checkpoint

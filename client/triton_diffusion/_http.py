@@ -14,10 +14,11 @@ import httpx2
 from . import _http_wire
 from ._attempts import Deadline
 from ._errors import DeadlineExceeded, DiffusionError, ServerUnavailable, WrongServer
-from ._failures import error_from_status
+from ._failures import error_from_status, tls_failure
 from ._http_wire import Exchange
 from ._request import Request, id_of
-from ._response import Answer
+from ._response import Answer, Model
+from ._tls import Tls
 from ._transport import Address, Question
 
 _CONNECT = 10.0  # seconds at most to make a connection: longer than that, the host is not there
@@ -43,13 +44,13 @@ class _Wire:
 
     streams = False
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, tls: Tls | None = None) -> None:
         self.url = address.text
         self.settings: dict[str, Any] = {
             "base_url": f"{'https' if address.tls else 'http'}://{address.target}",
             "headers": {"User-Agent": "triton-diffusion", "Accept-Encoding": "identity"},
             "limits": _LIMITS,
-            "verify": address.tls,  # reading the certificates takes a while
+            "verify": tls.context() if tls else address.tls,  # reading the certificates takes a while
         }
 
     def answer(self, exchange: Exchange, response: httpx2.Response, content: bytes, request: Request | None) -> Any:
@@ -70,6 +71,8 @@ class _Wire:
         connecting = isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout)
         if isinstance(error, httpx2.TimeoutException) and (deadline.passed or (deadline.given and not connecting)):
             return deadline.exceeded(self.url, request_id)
+        if connecting and (untrusted := tls_failure(str(error), self.url, request)) is not None:
+            return untrusted
         if connecting:
             return ServerUnavailable(
                 f"no HTTP server at {self.url}; is it running? (make serve)", request_id=request_id
@@ -85,8 +88,8 @@ class _Wire:
 
 
 class HttpTransport(_Wire):
-    def __init__(self, address: Address) -> None:
-        super().__init__(address)
+    def __init__(self, address: Address, tls: Tls | None = None) -> None:
+        super().__init__(address, tls)
         self._client = httpx2.Client(**self.settings)
 
     def close(self) -> None:
@@ -104,6 +107,10 @@ class HttpTransport(_Wire):
 
     def ask(self, question: Question, deadline: Deadline) -> Any:
         return self._send(_http_wire.QUESTIONS[question], deadline, None)
+
+    def model(self, name: str, deadline: Deadline) -> Model:
+        found: Model = self._send(_http_wire.model(name), deadline, None)
+        return found
 
     def stream(self, request: Request, deadline: Deadline) -> Generator[Answer]:
         raise NotImplementedError
@@ -124,8 +131,8 @@ class HttpTransport(_Wire):
 
 
 class AsyncHttpTransport(_Wire):
-    def __init__(self, address: Address) -> None:
-        super().__init__(address)
+    def __init__(self, address: Address, tls: Tls | None = None) -> None:
+        super().__init__(address, tls)
         self._client = httpx2.AsyncClient(**self.settings)
         self._cancelling: set[asyncio.Task[None]] = set()
 
@@ -149,6 +156,10 @@ class AsyncHttpTransport(_Wire):
 
     async def ask(self, question: Question, deadline: Deadline) -> Any:
         return await self._send(_http_wire.QUESTIONS[question], deadline, None)
+
+    async def model(self, name: str, deadline: Deadline) -> Model:
+        found: Model = await self._send(_http_wire.model(name), deadline, None)
+        return found
 
     def stream(self, request: Request, deadline: Deadline) -> AsyncGenerator[Answer]:
         raise NotImplementedError

@@ -67,11 +67,14 @@ def _answer(headers: Mapping[str, str], content: bytes) -> Answer:
     return Answer(outputs, header["model_version"])
 
 
-def _models(headers: Mapping[str, str], content: bytes) -> list[Model]:
-    return [
-        Model(model["name"], model.get("version", ""), model.get("state") == "READY", model.get("reason", ""))
-        for model in json.loads(content)
-    ]
+def model(name: str) -> Exchange:
+    """Asks for the description of a model, which Triton has of those that are ready."""
+    return Exchange("GET", f"/v2/models/{name}", {}, b"", _model)
+
+
+def _model(headers: Mapping[str, str], content: bytes) -> Model:
+    described = json.loads(content)
+    return Model(described["name"], " ".join(described["versions"]), ready=True)
 
 
 def _checkpoint(headers: Mapping[str, str], content: bytes) -> Checkpoint | None:
@@ -81,7 +84,7 @@ def _checkpoint(headers: Mapping[str, str], content: bytes) -> Checkpoint | None
 
 QUESTIONS = {
     Question.READY: Exchange("GET", "/v2/health/ready", {}, b"", lambda headers, content: True),
-    Question.MODELS: Exchange("POST", "/v2/repository/index", {}, b"", _models),
+    Question.VERSION: Exchange("GET", "/v2", {}, b"", lambda headers, content: json.loads(content)["version"]),
     Question.CHECKPOINT: Exchange("GET", "/v2/models/unet/config", {}, b"", _checkpoint),
 }
 

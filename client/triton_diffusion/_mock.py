@@ -53,9 +53,12 @@ class MockTransport:
     def ask(self, question: Question, deadline: Deadline) -> Any:
         return {
             Question.READY: True,
-            Question.MODELS: [Model("diffusion", "1", True), Model("text_to_image", "1", True)],
+            Question.VERSION: "mock",
             Question.CHECKPOINT: Checkpoint("mock", 64, 64, (8, 1024), (8, 1024), 8, 7.5),
         }[question]
+
+    def model(self, name: str, deadline: Deadline) -> Model:
+        return Model(name, "1", ready=True)
 
     def close(self) -> None:
         pass
@@ -79,6 +82,9 @@ class AsyncMock:
 
     async def ask(self, question: Question, deadline: Deadline) -> Any:
         return self._transport.ask(question, deadline)
+
+    async def model(self, name: str, deadline: Deadline) -> Model:
+        return self._transport.model(name, deadline)
 
     async def close(self) -> None:
         self._transport.close()

@@ -44,7 +44,7 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Model:
-    """A model in the server's repository."""
+    """One of the models that make a picture."""
 
     name: str
     version: str

@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 from ._attempts import Deadline
 from ._errors import InvalidRequest
 from ._request import Request
-from ._response import Answer, Checkpoint
+from ._response import Answer, Checkpoint, Model
+from ._tls import Tls
 
 SharedMemory: TypeAlias = Literal["system", "cuda"]
 ProtocolName: TypeAlias = Literal["grpc", "http"]
@@ -18,6 +19,8 @@ ProtocolName: TypeAlias = Literal["grpc", "http"]
 DESCRIBE_TIMEOUT = 5.0  # seconds that a finished picture waits for what is to be written into it
 
 METRICS_PORT = 8002  # Triton's
+
+MODELS = ("diffusion", "text_encoder", "text_to_image", "unet", "vae_decoder")
 
 _PORTS = {"grpc": 8001, "http": 8000}  # Triton's
 _SCHEMES: dict[str, tuple[ProtocolName, bool]] = {
@@ -33,7 +36,7 @@ class Question(Enum):
     """What can be asked of a server beside pictures."""
 
     READY = auto()  # bool
-    MODELS = auto()  # list[Model]
+    VERSION = auto()  # str: Triton's
     CHECKPOINT = auto()  # Checkpoint, or None where the server does not say
 
 
@@ -52,6 +55,9 @@ class Transport(Protocol):
 
     def ask(self, question: Question, deadline: Deadline) -> Any: ...
 
+    def model(self, name: str, deadline: Deadline) -> Model:
+        """A model that is ready; raises where it is not."""
+
     def close(self) -> None:
         """Ends every call."""
 
@@ -67,6 +73,8 @@ class AsyncTransport(Protocol):
     def stream(self, request: Request, deadline: Deadline) -> AsyncGenerator[Answer]: ...
 
     async def ask(self, question: Question, deadline: Deadline) -> Any: ...
+
+    async def model(self, name: str, deadline: Deadline) -> Model: ...
 
     async def close(self) -> None: ...
 
@@ -84,6 +92,16 @@ def check_shared_memory(kind: SharedMemory | None, address: "Address") -> None:
     if kind is not None and (kind not in get_args(SharedMemory) or address.protocol != "grpc"):
         allowed = '"system" or "cuda", with gRPC'
         raise InvalidRequest(f"shared_memory is {kind!r}: use {allowed}", "shared_memory", kind, allowed)
+
+
+def check_tls(tls: Tls | None, found: "Sequence[Address]") -> None:
+    """Raises InvalidRequest where certificates are given for a connection that has none."""
+    for address in found:
+        if tls is not None and not address.tls:
+            allowed = "grpcs:// or https:// before the address"
+            raise InvalidRequest(
+                f"url is {address.text!r}, and tls is given: use {allowed}", "url", address.text, allowed
+            )
 
 
 class Address(NamedTuple):
@@ -151,34 +169,42 @@ def _address(url: str, protocol: ProtocolName | None) -> Address:
 
 
 def transports(
-    url: str | Sequence[str] | None, protocol: ProtocolName | None, shared_memory: SharedMemory | None
+    url: str | Sequence[str] | None,
+    protocol: ProtocolName | None,
+    shared_memory: SharedMemory | None,
+    tls: Tls | None = None,
 ) -> list[Transport]:
     """The ways to the servers at `url`. Raises InvalidRequest."""
     found = addresses(url, protocol)
     check_shared_memory(shared_memory, found[0])
+    check_tls(tls, found)
     # Imported here because each takes a tenth of a second or more.
     if found[0].protocol == "grpc":
         from ._grpc import GrpcTransport
 
-        return [GrpcTransport(address, shared_memory) for address in found]
+        return [GrpcTransport(address, shared_memory, tls) for address in found]
     from ._http import HttpTransport
 
-    return [HttpTransport(address) for address in found]
+    return [HttpTransport(address, tls) for address in found]
 
 
 def async_transports(
-    url: str | Sequence[str] | None, protocol: ProtocolName | None, shared_memory: SharedMemory | None
+    url: str | Sequence[str] | None,
+    protocol: ProtocolName | None,
+    shared_memory: SharedMemory | None,
+    tls: Tls | None = None,
 ) -> list[AsyncTransport]:
     """The same, for asyncio."""
     found = addresses(url, protocol)
     check_shared_memory(shared_memory, found[0])
+    check_tls(tls, found)
     if found[0].protocol == "grpc":
         from ._grpc import AsyncGrpcTransport
 
-        return [AsyncGrpcTransport(address, shared_memory) for address in found]
+        return [AsyncGrpcTransport(address, shared_memory, tls) for address in found]
     from ._http import AsyncHttpTransport
 
-    return [AsyncHttpTransport(address) for address in found]
+    return [AsyncHttpTransport(address, tls) for address in found]
 
 
 def checkpoint(description: str) -> Checkpoint | None:

@@ -26,6 +26,7 @@ from triton_diffusion.bench.workload import Workload
 from triton_diffusion.cli._app import errors_in_one_line
 
 from export.in_process import InProcess
+from tests.launching import ADMIN_KEY
 from tests.replicas import Replica, replicas
 
 CACHE = Path("build/perf_analyzer")
@@ -46,7 +47,7 @@ def one_active_sample(repository: Path, folder: Path) -> Path:
 
 
 def target(name: str, replica: Replica) -> Target:
-    return Target(name, replica.server.grpc_url, replica.server.metrics_url)
+    return Target(name, replica.server.grpc_url, replica.server.metrics_url, ADMIN_KEY)
 
 
 def in_process(repository: Path, workload: Workload, concurrency: int) -> float:

@@ -30,7 +30,7 @@ from triton_diffusion.cli._app import errors_in_one_line
 
 from export.in_process import InProcess
 from tests.benchmarks.recording import about
-from tests.launching import Server
+from tests.launching import ADMIN_KEY, Server
 from tests.replicas import replicas
 
 SHIPPED = Path("export/shapes/checkpoint")
@@ -88,10 +88,11 @@ def measure_diffusers(checkpoint: Path, pictures: int) -> float:
 
 def clocks(server: Server) -> dict[str, float]:
     """Milliseconds spent so far inside each engine, and in all generations."""
+    key = {"triton-grpc-protocol-admin-key": ADMIN_KEY}
     with tritonclient.grpc.InferenceServerClient(server.grpc_url) as client:
         spent = {}
         for part, model in ENGINES.items():
-            (statistics_,) = client.get_inference_statistics(model).model_stats
+            (statistics_,) = client.get_inference_statistics(model, headers=key).model_stats
             spent[part] = statistics_.inference_stats.compute_infer.ns / 1e6
     return spent | {"generation": 1000 * server.metric("diffusion_generation_seconds_sum")}
 

@@ -64,4 +64,4 @@ def test_a_stream(ask):
 def test_what_it_says_of_itself(ask):
     assert ask(MockTransport(), "is_ready")
     assert ask(MockTransport(), "checkpoint").name == "mock"
-    assert [model.name for model in ask(MockTransport(), "models")] == ["diffusion", "text_to_image"]
+    assert {"diffusion", "text_to_image"} < {model.name for model in ask(MockTransport(), "models")}

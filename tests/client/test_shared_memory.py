@@ -12,6 +12,8 @@ from triton_diffusion import AsyncClient, Client, DeadlineExceeded, InvalidReque
 from triton_diffusion._attempts import Deadline
 from triton_diffusion._shared_memory import Region, Regions
 
+from tests.launching import launch, wait_until_ready
+
 PROMPT = "a small red circle on the left of a blue background"
 SETTINGS = {"num_images": 2, "num_inference_steps": 2, "seed": 7}
 
@@ -25,15 +27,26 @@ def same(one: list[Image.Image], other: list[Image.Image]) -> bool:
     return len(one) == len(other) and all(np.array_equal(a, b) for a, b in zip(one, other))
 
 
+@pytest.fixture(scope="module")
+def sharing_server(shipped_repository):
+    """One that lets clients of this machine share their memory."""
+    launcher = launch(shipped_repository, "--client-shared-memory")
+    try:
+        yield wait_until_ready(launcher)
+    finally:
+        launcher.terminate()
+        launcher.wait(timeout=90)
+
+
 @pytest.fixture
-def expected(server):
-    with Client(server.grpc_url) as client:
+def expected(sharing_server):
+    with Client(sharing_server.grpc_url) as client:
         return client.text_to_image(PROMPT, **SETTINGS)
 
 
-def test_the_pictures_are_the_same_and_the_memory_is_used_again(server, expected):
+def test_the_pictures_are_the_same_and_the_memory_is_used_again(sharing_server, expected):
     before = regions()
-    with Client(server.grpc_url, shared_memory="system") as client:
+    with Client(sharing_server.grpc_url, shared_memory="system") as client:
         for _ in range(3):
             assert same(client.text_to_image(PROMPT, **SETTINGS), expected)
         assert len(regions() - before) == 1
@@ -44,28 +57,28 @@ def test_the_pictures_are_the_same_and_the_memory_is_used_again(server, expected
     assert not regions() - before
 
 
-def test_the_async_client(server, expected, run):
+def test_the_async_client(sharing_server, expected, run):
     before = regions()
 
     async def ask() -> list[Image.Image]:
-        async with AsyncClient(server.grpc_url, shared_memory="system") as client:
+        async with AsyncClient(sharing_server.grpc_url, shared_memory="system") as client:
             return await client.text_to_image(PROMPT, **SETTINGS)
 
     assert same(run(ask()), expected)
     assert not regions() - before
 
 
-def test_memory_that_the_server_may_still_write_into_is_not_used_again(server):
+def test_memory_that_the_server_may_still_write_into_is_not_used_again(sharing_server):
     before = regions()
-    with Client(server.grpc_url, shared_memory="system") as client:
+    with Client(sharing_server.grpc_url, shared_memory="system") as client:
         with pytest.raises(DeadlineExceeded):
             client.text_to_image(PROMPT, num_inference_steps=1000, timeout=0.2)
         assert client.text_to_image(PROMPT, num_inference_steps=1)
         assert len(regions() - before) == 2
 
 
-def test_a_server_that_was_started_again_is_told_of_the_memory_again(server, expected):
-    with Client(server.grpc_url, shared_memory="system") as client:
+def test_a_server_that_was_started_again_is_told_of_the_memory_again(sharing_server, expected):
+    with Client(sharing_server.grpc_url, shared_memory="system") as client:
         assert same(client.text_to_image(PROMPT, **SETTINGS), expected)
         transport = client._servers.all[0].transport
         ((_, region),) = transport._regions._idle
@@ -73,7 +86,7 @@ def test_a_server_that_was_started_again_is_told_of_the_memory_again(server, exp
         assert same(client.text_to_image(PROMPT, **SETTINGS), expected)
 
 
-def test_a_server_on_another_host_sends_the_pictures(server, expected, monkeypatch):
+def test_a_server_on_another_host_sends_the_pictures(sharing_server, expected, monkeypatch):
     def elsewhere(kind, size):
         region = Region(kind, size)
         region.key = {"key": "/no-such-memory"}
@@ -81,8 +94,17 @@ def test_a_server_on_another_host_sends_the_pictures(server, expected, monkeypat
 
     monkeypatch.setattr("triton_diffusion._shared_memory.Region", elsewhere)
     before = regions()
-    with Client(server.grpc_url, shared_memory="system") as client:
+    with Client(sharing_server.grpc_url, shared_memory="system") as client:
         with pytest.warns(UserWarning, match="memory is not shared with the server"):
+            assert same(client.text_to_image(PROMPT, **SETTINGS), expected)
+        assert same(client.text_to_image(PROMPT, **SETTINGS), expected)
+    assert not regions() - before
+
+
+def test_a_server_that_shares_no_memory_sends_the_pictures(server, expected):
+    before = regions()
+    with Client(server.grpc_url, shared_memory="system") as client:
+        with pytest.warns(UserWarning, match="memory is not shared with the server: .*restricted"):
             assert same(client.text_to_image(PROMPT, **SETTINGS), expected)
         assert same(client.text_to_image(PROMPT, **SETTINGS), expected)
     assert not regions() - before

@@ -5,9 +5,11 @@ import json
 import subprocess
 import sys
 
+import grpc
 import numpy as np
 import pytest
-from triton_diffusion import Client, InvalidRequest, ServerUnavailable, WrongServer
+from triton_diffusion import Client, InvalidRequest, ServerUnavailable
+from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from tests.launching import Server
 from tests.proxy import CONFIGURE, free_ports, running_nginx
@@ -41,6 +43,7 @@ def test_pictures_come_from_the_server_that_is_there(server, proxy, protocol):
             assert np.array_equal(np.asarray(image), np.asarray(expected))
         assert client.is_ready()
         assert client.checkpoint() == direct.checkpoint()
+        assert client.models() == direct.models()
 
 
 def test_a_stream_is_passed_on_as_it_comes(proxy):
@@ -71,8 +74,11 @@ def test_nothing_else_is_passed_on(proxy, method, path):
 
 
 def test_no_other_call_of_grpc_is_passed_on(proxy):
-    with Client(proxy.grpc_url) as client, pytest.raises(WrongServer, match="not served here"):
-        client.models()
+    stub = service_pb2_grpc.GRPCInferenceServiceStub(grpc.insecure_channel(proxy.grpc_url))
+    with pytest.raises(grpc.RpcError) as refused:
+        stub.RepositoryIndex(service_pb2.RepositoryIndexRequest())
+    assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
+    assert refused.value.details() == "not served here"
 
 
 @pytest.mark.parametrize("protocol", ["grpc", "http"])

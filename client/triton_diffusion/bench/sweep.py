@@ -16,6 +16,7 @@ from .workload import Workload, input_data
 
 MODEL = "text_to_image"
 COMPOSING_MODELS = ("text_encoder", "unet", "vae_decoder")
+ADMIN_HEADER = "triton-grpc-protocol-admin-key"  # as docker/triton_options.py calls it, behind Triton's own prefix
 TIMEOUT = 3600.0  # seconds a run; on a slow machine a picture can take a minute
 
 
@@ -26,6 +27,7 @@ class Target:
     name: str  # BATCHING or BASELINE
     grpc_url: str
     metrics_url: str
+    admin_key: str | None = None  # which opens Triton's statistics, where the server asks for one
 
 
 def measure(analyzer: PerfAnalyzer, target: Target, workload: Workload, load: Load, value: float) -> Level:
@@ -63,6 +65,7 @@ def _arguments(target: Target, requests: int, load: Load, value: float) -> list[
     else:
         # The range's end is 1 unless given, so that a lower start alone asks for more than one load.
         how = [f"--request-rate-range={value:g}:{value:g}", "--request-distribution=poisson"]
+    key = [] if target.admin_key is None else ["-H", f"{ADMIN_HEADER}:{target.admin_key}"]
     return [
         f"-m{MODEL}",
         f"-u{target.grpc_url}",
@@ -71,6 +74,7 @@ def _arguments(target: Target, requests: int, load: Load, value: float) -> list[
         "--input-data=requests.json",
         f"--request-count={requests}",
         *how,
+        *key,
         f"--bls-composing-models={','.join(COMPOSING_MODELS)}",
         "-freport.csv",
         "--verbose-csv",

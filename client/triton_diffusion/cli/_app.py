@@ -2,11 +2,13 @@
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, TypeAlias
 
 import typer
 
 from .._errors import DeadlineExceeded, DiffusionError, InvalidRequest, ServerUnavailable
+from .._tls import Tls
 from .._transport import ProtocolName
 
 EXIT_CODES: dict[type[Exception], int] = {InvalidRequest: 2, ServerUnavailable: 3, DeadlineExceeded: 4}
@@ -19,6 +21,15 @@ Url: TypeAlias = Annotated[
     ),
 ]
 Protocol: TypeAlias = Annotated[ProtocolName | None, typer.Option(help="grpc, the default, shows progress.")]
+TlsCa: TypeAlias = Annotated[
+    Path | None, typer.Option(envvar="TRITON_DIFFUSION_TLS_CA", help="PEM file: whose signature makes a server's good.")
+]
+TlsCert: TypeAlias = Annotated[
+    Path | None, typer.Option(envvar="TRITON_DIFFUSION_TLS_CERT", help="PEM file: what servers know this client by.")
+]
+TlsKey: TypeAlias = Annotated[
+    Path | None, typer.Option(envvar="TRITON_DIFFUSION_TLS_KEY", help="PEM file: that certificate's key.")
+]
 Timeout: TypeAlias = Annotated[float | None, typer.Option(help="Seconds for the whole call.")]
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Write JSON, for scripts.")]
 
@@ -33,6 +44,15 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_
 @app.callback(epilog=EPILOG)
 def main() -> None:
     """Pictures from a Triton Diffusion server."""
+
+
+def tls_of(ca: Path | None, certificate: Path | None, key: Path | None) -> Tls | None:
+    """What the options say; None where none is given. Raises InvalidRequest."""
+    if not (ca or certificate or key):
+        return None
+    tls = Tls(ca, certificate, key)
+    tls.context()  # now, whenever the client is made
+    return tls
 
 
 @contextmanager

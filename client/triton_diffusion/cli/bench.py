@@ -25,6 +25,10 @@ def bench(
         typer.Option(help="A server like it with max_active_samples 1, to show what step-level batching gives."),
     ] = None,
     baseline_metrics_url: Annotated[str | None, typer.Option(help="host:port of that one's metrics.")] = None,
+    admin_key: Annotated[
+        str | None,
+        typer.Option(envvar="TRITON_DIFFUSION_ADMIN_KEY", help="The servers' own, for perf_analyzer reads statistics."),
+    ] = None,
     requests: Annotated[int, typer.Option(min=16, help="Requests a run.")] = 64,
     concurrency: Annotated[str, typer.Option(help="Requests at once: a run for each.")] = "1,2,4,8,16",
     prompt_file: Annotated[
@@ -58,8 +62,8 @@ def bench(
 
         settings: dict[str, Any] = {"num_inference_steps": steps, "sampler": sampler, "guidance_scale": guidance}
         plan = Plan(
-            _target(BATCHING, url, metrics_url),
-            None if baseline is None else _target(BASELINE, baseline, baseline_metrics_url),
+            _target(BATCHING, url, metrics_url, admin_key),
+            None if baseline is None else _target(BASELINE, baseline, baseline_metrics_url, admin_key),
             requests=requests,
             concurrencies=_concurrencies(concurrency, requests),
             prompts=PROMPTS if prompt_file is None else read_prompts([], prompt_file, None),
@@ -75,13 +79,13 @@ def bench(
         typer.echo(f"{output / 'report.html'}")
 
 
-def _target(name: str, url: str | None, metrics_url: str | None) -> Any:
+def _target(name: str, url: str | None, metrics_url: str | None, admin_key: str | None) -> Any:
     from ..bench.sweep import Target
 
     (address,) = addresses(url, None)
     if address.protocol != "grpc" or address.tls:
         raise InvalidRequest(f"url is {url!r}: bench needs gRPC without TLS, usually on port 8001", "url", url)
-    return Target(name, address.target, metrics_url or address.metrics)
+    return Target(name, address.target, metrics_url or address.metrics, admin_key)
 
 
 def _cache() -> Path:

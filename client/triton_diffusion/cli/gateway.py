@@ -10,8 +10,9 @@ import typer
 
 from .._async_client import AsyncClient
 from .._errors import DiffusionError, InvalidRequest
+from .._tls import Tls
 from .._transport import addresses
-from ._app import EPILOG, Url, app, errors_in_one_line
+from ._app import EPILOG, TlsCa, TlsCert, TlsKey, Url, app, errors_in_one_line, tls_of
 
 DRAIN = 25  # seconds that running generations have to end when the gateway is told to; Kubernetes kills after 30
 
@@ -30,6 +31,13 @@ def gateway(
     max_body: Annotated[int, typer.Option(min=1, help="Bytes that a request's body may have.")] = 64 * 1024,
     timeout: Annotated[float, typer.Option(min=1, help="Seconds for one generation, waiting included.")] = 600.0,
     retries: Annotated[int, typer.Option(min=0, help="Tries after the first, where the server is lost or busy.")] = 3,
+    tls_ca: TlsCa = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
+    listen_cert: Annotated[
+        Path | None, typer.Option(help="PEM file: take callers over TLS, with this certificate.")
+    ] = None,
+    listen_key: Annotated[Path | None, typer.Option(help="PEM file: that certificate's key.")] = None,
 ) -> None:
     """Answer OpenAI's images API: POST /v1/images/generations, GET /v1/models; and /healthz, /readyz, /metrics.
 
@@ -40,14 +48,23 @@ def gateway(
         keys = None if keys_file is None else keys_of(keys_file)
         if keys is None and not _is_loopback(host):
             raise InvalidRequest(f"host is {host!r}, and anybody could ask: use --keys with it, or 127.0.0.1", "host")
+        if listen_cert or listen_key:
+            Tls(certificate=listen_cert, key=listen_key).context()  # uvicorn would say less of what is wrong
         servers = ", ".join(address.text for address in addresses(url, "grpc"))
-        client = AsyncClient(url, "grpc", retries=retries)
+        client = AsyncClient(url, "grpc", retries=retries, tls=tls_of(tls_ca, tls_cert, tls_key))
         application = create_app(client, keys=keys, concurrency=concurrency, max_body=max_body, timeout=timeout)
         with _listener(host, port) as listener:
             shown = f"[{host}]" if ":" in host else host
             who = "anybody here" if keys is None else f"{len(keys)} keys"
-            typer.echo(f"http://{shown}:{listener.getsockname()[1]}/v1 for {who}, from {servers}")
-            config = uvicorn.Config(application, server_header=False, timeout_graceful_shutdown=DRAIN)
+            scheme = "https" if listen_cert else "http"
+            typer.echo(f"{scheme}://{shown}:{listener.getsockname()[1]}/v1 for {who}, from {servers}")
+            config = uvicorn.Config(
+                application,
+                server_header=False,
+                timeout_graceful_shutdown=DRAIN,
+                ssl_certfile=listen_cert,
+                ssl_keyfile=listen_key,
+            )
             uvicorn.Server(config).run(sockets=[listener])
 
 

@@ -16,7 +16,7 @@ from .._async_client import AsyncClient
 from .._errors import InvalidRequest
 from .._events import Completed
 from .._settings import arguments_of, read_settings, save_png
-from ._app import EPILOG, Json, Protocol, Timeout, Url, app, errors_in_one_line
+from ._app import EPILOG, Json, Protocol, Timeout, TlsCa, TlsCert, TlsKey, Url, app, errors_in_one_line, tls_of
 from ._live import Display
 
 
@@ -47,6 +47,9 @@ def generate(
     url: Url = None,
     protocol: Protocol = None,
     timeout: Timeout = None,
+    tls_ca: TlsCa = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
     retries: Annotated[int, typer.Option(help="Tries after the first, where the server is lost or busy.")] = 3,
     jobs: Annotated[int, typer.Option(min=1, help="Prompts that are sent at once.")] = 8,
     preview: Annotated[bool, typer.Option(help="Show the pictures on the way, in a terminal with colours.")] = True,
@@ -76,7 +79,7 @@ def generate(
         arguments |= {name: value for name, value in given.items() if value is not None}
         chosen = read_prompts(prompts or [], prompt_file, arguments.pop("prompt", None))
         display = Display(chosen, preview)
-        client = AsyncClient(url, protocol, retries=retries)
+        client = AsyncClient(url, protocol, retries=retries, tls=tls_of(tls_ca, tls_cert, tls_key))
         start = time.monotonic()
         rows = asyncio.run(_generated(client, chosen, arguments | {"timeout": timeout}, jobs, display))
         seconds = time.monotonic() - start

@@ -11,13 +11,21 @@ from .._client import Client
 from .._errors import DiffusionError, ServerUnavailable
 from .._metrics import ServerMetrics, server_metrics
 from .._transport import METRICS_PORT, addresses
-from ._app import EPILOG, Json, Protocol, Timeout, Url, app, errors_in_one_line
+from ._app import EPILOG, Json, Protocol, Timeout, TlsCa, TlsCert, TlsKey, Url, app, errors_in_one_line, tls_of
 
 
 @app.command(epilog=EPILOG)
-def models(url: Url = None, protocol: Protocol = None, timeout: Timeout = 10.0, as_json: Json = False) -> None:
-    """List the models in the server's repository, and the checkpoint that they serve."""
-    with errors_in_one_line(), Client(url, protocol) as client:
+def models(
+    url: Url = None,
+    protocol: Protocol = None,
+    timeout: Timeout = 10.0,
+    tls_ca: TlsCa = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
+    as_json: Json = False,
+) -> None:
+    """List the models that make a picture, and the checkpoint that they serve."""
+    with errors_in_one_line(), Client(url, protocol, tls=tls_of(tls_ca, tls_cert, tls_key)) as client:
         found, checkpoint = client.models(timeout), client.checkpoint(timeout)
         if as_json:
             listed = [dataclasses.asdict(model) for model in found]
@@ -44,11 +52,14 @@ def status(
     ] = None,
     interval: Annotated[float, typer.Option(min=0.1, help="Seconds over which the throughput is measured.")] = 1.0,
     timeout: Timeout = 5.0,
+    tls_ca: TlsCa = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
     as_json: Json = False,
 ) -> None:
     """Show whether the server is ready, its queue, and its throughput. Exit code 3 where it is not ready."""
     with errors_in_one_line():
-        with Client(url, protocol) as client:
+        with Client(url, protocol, tls=tls_of(tls_ca, tls_cert, tls_key)) as client:
             ready = client.is_ready(timeout or 5.0)
         if not ready:
             if as_json:

@@ -6,7 +6,7 @@ import typer
 
 from .._errors import DiffusionError
 from .._transport import addresses
-from ._app import EPILOG, Url, app, errors_in_one_line
+from ._app import EPILOG, TlsCa, TlsCert, TlsKey, Url, app, errors_in_one_line, tls_of
 
 LOCAL = ("127.0.0.1", "::1", "localhost")
 HTTP_PORT = 8000  # Triton's
@@ -23,10 +23,13 @@ def serve_web(
     at_once: Annotated[int, typer.Option(min=1, help="Pictures in the making, of all visitors.")] = 8,
     waiting: Annotated[int, typer.Option(min=1, help="Requests that wait for a place; more are refused.")] = 32,
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds for one picture.")] = 300.0,
+    tls_ca: TlsCa = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
 ) -> None:
     """Serve a page that makes pictures while you watch."""
     with errors_in_one_line():
-        servers = addresses(url, "grpc")
+        servers, tls = addresses(url, "grpc"), tls_of(tls_ca, tls_cert, tls_key)
         try:
             from ..web.page import Limits
             from ..web.server import serve
@@ -41,5 +44,6 @@ def serve_web(
             host,
             port,
             Limits(at_once, waiting, timeout),
+            tls,
             lambda address: typer.echo(f"the page is at {address}"),
         )

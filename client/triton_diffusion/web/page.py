@@ -18,6 +18,7 @@ from .._errors import DiffusionError
 from .._request import Value
 from .._response import Checkpoint
 from .._settings import DEFAULT_SAMPLER, DEFAULT_SPACING, DEFAULT_STEPS, arguments_of
+from .._tls import Tls
 from . import view
 from .run import Run, State
 from .snippets import as_curl, as_python
@@ -50,6 +51,7 @@ class Page:
     urls: Sequence[str]  # of the servers, gRPC
     http_url: str  # of one of them, for the code to copy
     limits: Limits
+    tls: Tls | None = None  # certificates for the servers
     client: AsyncClient = field(init=False)  # while it is open
     places: asyncio.Semaphore = field(init=False)  # among those whose pictures are made
     present: int = 0  # requests that have a place or wait for one
@@ -59,7 +61,7 @@ class Page:
     async def open(self, _: object = None) -> AsyncGenerator[None]:
         """Within this context, in the event loop that serves the page, it can be used."""
         self.places = asyncio.Semaphore(self.limits.at_once)
-        async with AsyncClient(self.urls) as self.client:
+        async with AsyncClient(self.urls, tls=self.tls) as self.client:
             yield
 
     def blocks(self) -> gr.Blocks:

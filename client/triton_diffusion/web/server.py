@@ -8,6 +8,7 @@ import gradio as gr
 import uvicorn
 from fastapi import FastAPI
 
+from .._tls import Tls
 from .page import THEME, Limits, Page, style
 
 GRACE = 1  # seconds for open connections when the page ends
@@ -20,16 +21,22 @@ class _Server(uvicorn.Server):
 
 
 def serve(
-    urls: Sequence[str], http_url: str, host: str, port: int, limits: Limits, listening: Callable[[str], None]
+    urls: Sequence[str],
+    http_url: str,
+    host: str,
+    port: int,
+    limits: Limits,
+    tls: Tls | None,
+    listening: Callable[[str], None],
 ) -> None:
     """Serve the page until a signal ends it.
 
-    urls: of the servers, gRPC; http_url: of one of them, for the code to copy. port: 0 for any that is free;
-    `listening` is told the page's address. Raises OSError where the port is taken.
+    urls: of the servers, gRPC; http_url: of one of them, for the code to copy. port: 0 for any that is free; tls:
+    certificates for the servers. `listening` is told the page's address. Raises OSError where the port is taken.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.create_server((host, port), family=family) as listener:
-        page = Page(urls, http_url, limits)
+        page = Page(urls, http_url, limits, tls)
         app = FastAPI(openapi_url=None, lifespan=page.open)
         gr.mount_gradio_app(
             app,

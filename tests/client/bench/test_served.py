@@ -1,5 +1,7 @@
 """Short runs of the real perf_analyzer, and of streams, against the real server."""
 
+import dataclasses
+
 import pytest
 from triton_diffusion import Client
 from triton_diffusion.bench.errors import BenchError
@@ -9,10 +11,12 @@ from triton_diffusion.bench.streaming import measure_streams
 from triton_diffusion.bench.sweep import Target, measure
 from triton_diffusion.bench.workload import PROMPTS, Workload, mixed, uniform
 
+from tests.launching import ADMIN_KEY
+
 
 @pytest.fixture
 def target(server) -> Target:
-    return Target(BATCHING, server.grpc_url, server.metrics_url)
+    return Target(BATCHING, server.grpc_url, server.metrics_url, ADMIN_KEY)
 
 
 def test_some_requests_at_once(analyzer, server, target):
@@ -43,6 +47,12 @@ def test_what_the_server_refuses_is_told_in_its_own_words(analyzer, target):
         measure(analyzer, target, refused, "concurrency", 2)
 
 
+def test_statistics_that_are_closed_are_told(analyzer, target):
+    without = dataclasses.replace(target, admin_key=None)
+    with pytest.raises(BenchError, match="restricted"):
+        measure(analyzer, without, uniform(4, PROMPTS, {"num_inference_steps": 1}), "concurrency", 1)
+
+
 def test_streams(server):
     with Client(server.grpc_url) as client:
         streamed = measure_streams(client, uniform(4, PROMPTS, {"num_inference_steps": 6}), 2)
@@ -56,7 +66,7 @@ def test_a_whole_load_test(analyzer, target):
     told: list[str] = []
     plan = Plan(
         target,
-        baseline=Target(BASELINE, target.grpc_url, target.metrics_url),
+        baseline=dataclasses.replace(target, name=BASELINE),
         in_process=lambda workload, concurrency: 2.0 * concurrency,
         requests=16,
         concurrencies=(1, 4),

@@ -1,0 +1,97 @@
+"""The launcher's arguments."""
+
+import argparse
+import os
+import re
+import secrets
+from pathlib import Path
+
+from installation import LaunchError
+from tls import check_files
+
+ADMIN_KEY = "TRITON_DIFFUSION_ADMIN_KEY"
+LOOPBACK = "127.0.0.1"
+
+
+def parse_arguments(given: list[str] | None = None) -> argparse.Namespace:
+    """The arguments that `given`, by default the command line, says, checked. Raises LaunchError."""
+    parser = argparse.ArgumentParser(description="Start Triton with the diffusion model repository.")
+    parser.add_argument("--repository", type=Path, default=Path("model_repository"), help="written by python -m export")
+    parser.add_argument("--ready-timeout", type=float, default=600, help="seconds to wait for the models to load")
+    parser.add_argument("--drain-timeout", type=float, default=60, help="seconds that running requests get to finish")
+    parser.add_argument("--max-queue", type=_count, help="pictures that may wait, more are refused (default: 64)")
+    parser.add_argument("--verbose", action="store_true", help="show all that Triton says while it loads")
+    _add_addresses(parser.add_argument_group("where it listens"))
+    _add_guards(parser.add_argument_group("who may do what (SECURITY.md)"))
+    _add_tracing(parser.add_argument_group("traces"))
+    arguments = parser.parse_args(given)
+    arguments.admin_key = _admin_key(arguments.admin_key_file)
+    _check_tls(arguments)
+    return arguments
+
+
+def _add_addresses(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--host", default=LOOPBACK, help="address for clients; 0.0.0.0 for every interface")
+    group.add_argument("--metrics-host", default=LOOPBACK, help="address for Prometheus, which should be internal")
+    group.add_argument("--http-port", type=int, default=8000, help="this and the other ports: 0 takes any free one")
+    group.add_argument("--grpc-port", type=int, default=8001)
+    group.add_argument("--metrics-port", type=int, default=8002)
+    group.add_argument(
+        "--connection-age", type=float, default=0, help="seconds until gRPC clients must reconnect; 0: never"
+    )
+
+
+def _add_guards(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--tls-cert", type=Path, help="PEM file: gRPC only over TLS, and HTTP on this machine only")
+    group.add_argument("--tls-key", type=Path, help="PEM file: the certificate's key")
+    group.add_argument("--tls-ca", type=Path, help="PEM file: gRPC clients need a certificate that this CA has signed")
+    group.add_argument(
+        "--admin-key-file",
+        type=Path,
+        help="file with the key to the model repository's index, statistics, shared memory, trace and log settings; "
+        f"or set {ADMIN_KEY}; without either they are closed",
+    )
+    group.add_argument(
+        "--client-shared-memory",
+        action="store_true",
+        help="let clients on this machine have pictures written into their memory",
+    )
+
+
+def _add_tracing(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--trace-url", help="where to send OpenTelemetry's spans: http://collector:4318/v1/traces")
+    group.add_argument(
+        "--trace-rate", type=_count, default=1, help="trace one request in so many; 0: those that bring a trace along"
+    )
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no count: use a whole number from 0 on")
+    return int(text)
+
+
+def _admin_key(file: Path | None) -> str:
+    """The key in `file`, else the environment's, else one that nobody will know."""
+    if file is None:
+        source, key = ADMIN_KEY, os.environ.pop(ADMIN_KEY, None)  # the models need not know it
+        if key is None:
+            return secrets.token_hex(32)
+    else:
+        try:
+            source, key = str(file), file.read_text().strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise LaunchError(f"--admin-key-file {file} cannot be read: {error}") from error
+    if not re.fullmatch(r"[\w.~+/-]{16,}", key, re.ASCII):
+        raise LaunchError(
+            f"the key in {source} is not usable: take 16 or more of A-Z a-z 0-9 . _ ~ + / -, as `openssl rand -hex 32`"
+        )
+    return key
+
+
+def _check_tls(arguments: argparse.Namespace) -> None:
+    certificate, key, authority = arguments.tls_cert, arguments.tls_key, arguments.tls_ca
+    if certificate and key:
+        check_files(certificate, key, authority)
+    elif certificate or key or authority:
+        raise LaunchError("--tls-cert and --tls-key go together, and --tls-ca only with them")

@@ -1,0 +1,79 @@
+"""Triton's own options, from the launcher's arguments."""
+
+import argparse
+
+from options import LOOPBACK
+
+ADMIN_HEADER = "admin-key"
+"""The header that opens what is closed. Over gRPC Triton wants "triton-grpc-protocol-" before it."""
+CLOSED = ("model-repository", "statistics", "trace", "logging")
+MAX_REQUEST = 2**20
+"""Bytes; the largest valid request has some 50 KB."""
+EXIT_TIMEOUT = 30
+"""Seconds that Triton takes at most to end by itself."""
+
+
+def triton_options(arguments: argparse.Namespace, known: frozenset[str]) -> list[str]:
+    """The options for a Triton that lists the options `known` in its help."""
+    return [
+        "--disable-auto-complete-config",
+        f"--http-address={http_host(arguments)}",
+        f"--grpc-address={arguments.host}",
+        f"--metrics-address={arguments.metrics_host}",
+        f"--http-port={arguments.http_port}",
+        f"--grpc-port={arguments.grpc_port}",
+        f"--metrics-port={arguments.metrics_port}",
+        f"--exit-timeout-secs={EXIT_TIMEOUT}",
+        # Calls that run are not cut off: Triton sets them no limit.
+        *([f"--grpc-max-connection-age={arguments.connection_age * 1000:.0f}"] if arguments.connection_age else []),
+        *([] if arguments.verbose else ["--log-info=false"]),
+        *_guards(arguments, known),
+        *_tls(arguments),
+        *_tracing(arguments),
+    ]
+
+
+def http_host(arguments: argparse.Namespace) -> str:
+    """Triton speaks no TLS over HTTP: where TLS is asked for, only this machine may speak to it without."""
+    return LOOPBACK if arguments.tls_cert else arguments.host
+
+
+def _guards(arguments: argparse.Namespace, known: frozenset[str]) -> list[str]:
+    closed = ",".join(CLOSED if arguments.client_shared_memory else (*CLOSED, "shared-memory"))
+    options = {
+        "model-control-mode": "none",
+        "http-restricted-api": f"{closed}:{ADMIN_HEADER}={arguments.admin_key}",
+        "grpc-restricted-protocol": f"{closed}:{ADMIN_HEADER}={arguments.admin_key}",
+    }
+    # What a release does not have needs no guard, or has none.
+    if_known = {
+        "allow-sagemaker": "false",
+        "allow-vertex-ai": "false",
+        "allow-client-shm": str(arguments.client_shared_memory).lower(),
+        "http-max-input-size": str(MAX_REQUEST),
+    }
+    options |= {name: value for name, value in if_known.items() if name in known}
+    return [f"--{name}={value}" for name, value in options.items()]
+
+
+def _tls(arguments: argparse.Namespace) -> list[str]:
+    if not arguments.tls_cert:
+        return []
+    files = [f"--grpc-server-cert={arguments.tls_cert}", f"--grpc-server-key={arguments.tls_key}"]
+    if not arguments.tls_ca:
+        return ["--grpc-use-ssl=true", *files]
+    return ["--grpc-use-ssl-mutual=true", *files, f"--grpc-root-cert={arguments.tls_ca}"]
+
+
+def _tracing(arguments: argparse.Namespace) -> list[str]:
+    if not arguments.trace_url:
+        return []
+    settings = (
+        "mode=opentelemetry",
+        f"opentelemetry,url={arguments.trace_url}",
+        "opentelemetry,resource=service.name=triton-diffusion-server",
+        "level=TIMESTAMPS",
+        f"rate={arguments.trace_rate}",
+        "count=-1",
+    )
+    return [f"--trace-config={setting}" for setting in settings]
