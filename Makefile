@@ -9,7 +9,7 @@ PACKAGES := export docker client/triton_diffusion model_repository/diffusion/1
 export TOKENIZERS_PARALLELISM := false
 
 .DEFAULT_GOAL := help
-.PHONY: help demo export serve page test test-slow latency bench ladder lint format clean
+.PHONY: help demo export serve page test test-slow latency bench resilience ladder lint format clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ latency: model_repository/unet ## Measure where the milliseconds of one served p
 
 bench: model_repository/unet ## Load-test the server with perf_analyzer, write build/bench/report.html (minutes)
 	$(RUN) -m tests.benchmarks.load --output build/bench
+
+resilience: model_repository/unet ## Kill, restart and overload servers and count what is lost, into docs/resilience.json (minutes)
+	$(RUN) -m tests.benchmarks.resilience --output docs/resilience.json
 
 ladder: $(VENV)/installed ## Measure CHECKPOINT from DDPM-1000 to TensorRT, quality too (hours), into docs/ladder.*
 	$(RUN) -m export benchmark $(CHECKPOINT) --output docs/ladder.json

@@ -110,8 +110,13 @@ class GrpcTransport(_Wire):
     def stream(self, request: Request, deadline: Deadline) -> Generator[Answer]:
         """The responses of a decoupled model. The request is sent at the first `next`; closing cancels it."""
         method = _grpc_wire.stream(request, deadline)
-        for response in self._responses(method, deadline, request):
+        responses = self._responses(method, deadline, request)
+        for response in responses:
             if response.error_message:
+                # To the end of the call: where it is cut off, Triton 2.51 does not unload the model, and so does not end.
+                with suppress(DiffusionError):
+                    for _ in responses:
+                        pass
                 raise error_in_stream(response.error_message, self.url, request)
             yield method.decode(response)
 
@@ -179,6 +184,9 @@ class AsyncGrpcTransport(_Wire):
         try:
             async for response in call:
                 if response.error_message:
+                    with suppress(grpc.RpcError):  # to the end, as there
+                        async for _ in call:
+                            pass
                     raise error_in_stream(response.error_message, self.url, request)
                 yield method.decode(response)
         except grpc.RpcError as error:

@@ -5,8 +5,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import pytest
 from PIL import Image
-from triton_diffusion import AsyncClient, Client, Completed, Progress, arguments_of
+from triton_diffusion import AsyncClient, Client, Completed, InvalidRequest, Progress, arguments_of
 
 from tests.proxy import running_nginx
 from tests.replicas import Replica, replicas
@@ -86,11 +87,14 @@ def test_of_two_servers_one_is_killed_and_none_of_200_requests_is_lost(server, s
     assert all(same(image, images[k % 10]) for k, image in enumerate(images))
 
 
-def test_a_server_that_is_stopped_in_good_order_sends_its_requests_to_the_other(server, shipped_repository):
+def test_a_server_that_is_stopped_in_good_order_sends_its_requests_to_the_other(server, shipped_repository, tmp_path):
     with (
-        replicas(shipped_repository, 1) as (mortal,),
+        (tmp_path / "log").open("w") as log,
+        replicas(shipped_repository, 1, log=log) as (mortal,),
         Client([mortal.server.grpc_url, server.grpc_url]) as client,
     ):
+        with pytest.raises(InvalidRequest):  # an error in a stream must not keep Triton from ending
+            list(client.stream(PROMPT, num_inference_steps=0))
 
         def ask(k: int) -> Image.Image:
             *_, completed = client.stream(PROMPT, num_inference_steps=10, seed=k % 4)
@@ -103,3 +107,4 @@ def test_a_server_that_is_stopped_in_good_order_sends_its_requests_to_the_other(
             mortal.launcher.terminate()
             images = [answer.result(120) for answer in answers]
     assert all(same(image, images[k % 4]) for k, image in enumerate(images))
+    assert "Exit timeout expired" not in (tmp_path / "log").read_text()

@@ -35,7 +35,7 @@ def deadlines(server: Server) -> list[Figure]:
 
 def _queued_ones(server: Server) -> list[Figure]:
     before = _idle(server)
-    count = 20
+    count = 12  # fewer than may wait
     with _room_filled(server, before, priority="high"), ThreadPoolExecutor(count) as pool:
         list(pool.map(lambda _: _until_expired(server, 1, 1.0), range(count)))
     after = _idle(server)
