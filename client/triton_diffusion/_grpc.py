@@ -113,7 +113,7 @@ class GrpcTransport(_Wire):
         responses = self._responses(method, deadline, request)
         for response in responses:
             if response.error_message:
-                # To the end of the call: where it is cut off, Triton 2.51 does not unload the model, and so does not end.
+                # To the end of the call: where it is cut off, Triton 2.51 does not unload the model, and cannot end.
                 with suppress(DiffusionError):
                     for _ in responses:
                         pass
