@@ -23,6 +23,7 @@ OVERLAYS = ("cpu", "gpu", "gpu-mig")
 RENDERINGS = (
     *OVERLAYS,
     *(f"{overlay} monitoring ingress autoscaling-{scaler}" for overlay in OVERLAYS for scaler in ("keda", "hpa")),
+    *(f"{overlay} tls monitoring" for overlay in OVERLAYS),
     "checkpoint",
     "kserve",
 )

@@ -2,8 +2,13 @@
 
 import os
 import re
+import subprocess
+from pathlib import Path
 
 import yaml
+from tls import check_files
+from triton_diffusion import Tls
+from triton_diffusion.gateway import Keys
 
 from tests.docker.manifests import KUBERNETES, ROOT, VERSION, kustomize, needs_kubectl
 
@@ -35,6 +40,34 @@ def test_the_overlays_that_it_shows_render(tmp_path):
     assert settings[0]["REPOSITORY"].endswith(f"-{VERSION}")
     (claim,) = (o for o in deployed if o["kind"] == "PersistentVolumeClaim")
     assert claim["spec"]["storageClassName"] == "your-shared-storage-class"
+
+
+def run_in_bash(script: str, folder: Path, **environment: str) -> str:
+    done = subprocess.run(
+        ["bash", "-e", "-c", script], cwd=folder, env=os.environ | environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_the_key_that_it_makes_opens_the_gateway(tmp_path):
+    (step,) = re.findall(r"^(KEY=.*\nprintf .* > keys)$", GUIDE, re.MULTILINE)
+    key = run_in_bash(f'{step}\necho "$KEY"', tmp_path)
+    assert Keys(tmp_path / "keys").caller(f"Bearer {key}") == "first-caller"
+
+
+def test_the_certificates_that_it_makes_are_those_of_the_component(tmp_path):
+    (script,) = re.findall(r"```bash\n(# An authority.*?)```", GUIDE, re.DOTALL)
+    kubectl = tmp_path / "kubectl"  # keeps what goes into the Secret, in place of a cluster
+    kubectl.write_text('#!/bin/sh\nmkdir "$6"\ncp tls.crt tls.key ca.crt "$6"\n')
+    kubectl.chmod(0o755)
+    run_in_bash(script, tmp_path, PATH=f"{tmp_path}:{os.environ['PATH']}")
+    server, client = (tmp_path / f"triton-diffusion-{side}-tls" for side in ("server", "client"))
+    check_files(server / "tls.crt", server / "tls.key", server / "ca.crt")
+    Tls(client / "ca.crt", client / "tls.crt", client / "tls.key").context()
+    for folder, name in ((server, "triton-diffusion-server-grpc"), (client, "triton-diffusion-client-grpc")):
+        check = f"openssl verify -CAfile ca.crt -verify_hostname {name} tls.crt"
+        assert run_in_bash(check, folder) == "tls.crt: OK"
 
 
 @needs_kubectl

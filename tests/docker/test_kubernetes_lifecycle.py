@@ -1,13 +1,16 @@
 """Starting, finding and ending replicas: the manifests' times and ports against those of the launcher."""
 
 import re
-import sys
 from argparse import Namespace
 from threading import Event
 
-import launcher
 import pytest
+import typer
 from installation import Installation, LaunchError
+from options import parse_arguments
+from server import KILL_TIMEOUT, Server
+from triton_diffusion.cli import app
+from triton_options import EXIT_TIMEOUT
 
 from tests.docker.manifests import OVERLAYS, Object, arguments, find, needs_kubectl, workload
 
@@ -22,11 +25,10 @@ every_overlay = pytest.mark.parametrize("overlay", OVERLAYS)
 
 
 @pytest.fixture
-def launched(monkeypatch, rendering) -> Namespace:
+def launched(rendering) -> Namespace:
     """What the launcher understands of the arguments in the manifest."""
     (container,) = workload(rendering, "server").pod["containers"]
-    monkeypatch.setattr(sys, "argv", ["launcher.py", *arguments(rendering, container)])
-    return launcher.parse_arguments()
+    return parse_arguments(arguments(rendering, container))
 
 
 def ports(container: Object) -> dict[str, int]:
@@ -41,7 +43,7 @@ def stop_seconds(container: Object) -> int:
 def test_the_server_listens_where_the_manifest_says(rendering, launched):
     (container,) = workload(rendering, "server").pod["containers"]
     assert "command" not in container, "the image's entry point is the launcher"
-    assert launched.host == "0.0.0.0"
+    assert launched.host == launched.metrics_host == "0.0.0.0"
     assert ports(container) == {
         "http": launched.http_port,
         "grpc": launched.grpc_port,
@@ -54,8 +56,8 @@ def test_a_server_is_given_the_time_that_it_needs_to_end(rendering, launched):
     pod = workload(rendering, "server").pod
     (container,) = pod["containers"]
     assert launched.drain_timeout >= 480
-    assert launcher.EXIT_TIMEOUT < launcher.KILL_TIMEOUT
-    needed = stop_seconds(container) + launched.drain_timeout + launcher.KILL_TIMEOUT
+    assert EXIT_TIMEOUT < KILL_TIMEOUT
+    needed = stop_seconds(container) + launched.drain_timeout + KILL_TIMEOUT
     assert needed + 10 <= pod["terminationGracePeriodSeconds"] <= AUTOSCALER_SECONDS
 
 
@@ -83,7 +85,7 @@ def test_triton_is_told_the_connection_age_in_milliseconds(launched, tmp_path):
     triton.write_text('#!/bin/sh\necho "$@" > "$0.arguments"\n')
     triton.chmod(0o755)
     launched.http_port = 0  # where nothing can answer in its place
-    server = launcher.Server(Installation(triton, tmp_path, {}), launched, tmp_path / "draining")
+    server = Server(Installation(triton, tmp_path, {}, frozenset()), launched, tmp_path / "draining")
     with pytest.raises(LaunchError, match="ended with code 0"):
         server.wait_until_ready(Event())
     assert "--grpc-max-connection-age=30000" in (tmp_path / "tritonserver.arguments").read_text().split()
@@ -116,12 +118,22 @@ def test_the_gateway_listens_where_it_is_asked(overlay):
     assert [get["path"] for get in asked.values()] == ["/healthz", "/readyz", "/healthz"]
 
 
+@pytest.mark.parametrize("rendering", [*OVERLAYS, *(f"{overlay} tls monitoring" for overlay in OVERLAYS)])
+def test_the_gateways_command_takes_the_arguments(rendering):
+    (container,) = workload(rendering, "gateway").pod["containers"]
+    command, *options = container["args"]
+    group = typer.main.get_command(app)
+    understood = group.commands[command].make_context(command, options).params
+    given = {option.partition("=")[0].removeprefix("--").replace("-", "_") for option in options}
+    assert {"keys_file" if name == "keys" else name for name in given} <= {n for n, v in understood.items() if v}
+
+
 @every_overlay
 def test_the_gateway_reads_its_keys_from_the_secret(overlay):
     gateway = workload(overlay, "gateway")
     (container,) = gateway.pod["containers"]
     (mount,) = (mount for mount in container["volumeMounts"] if mount["name"] == "api-keys")
-    assert f"--api-keys={mount['mountPath']}/keys" in container["args"]
+    assert f"--keys={mount['mountPath']}/keys" in container["args"]
     assert gateway.volume("api-keys")["secret"]["secretName"] == "triton-diffusion-api-keys"
     assert "optional" not in gateway.volume("api-keys")["secret"], "no keys, no gateway"
 

@@ -96,6 +96,12 @@ def test_who_has_a_certificate_gets_the_same_pictures(server, urls, certificates
         assert all(model.ready for model in client.models())
 
 
+def test_one_name_for_several_servers(tls_server, certificates):
+    port = tls_server.grpc_url.rpartition(":")[2]
+    with Client(f"grpcs://dns:///localhost:{port}", tls=certificates.tls(), retries=0) as client:
+        assert client.text_to_image(PROMPT, **SETTINGS)
+
+
 @both
 @pytest.mark.parametrize("who", ["without a certificate", "signed by others", "expired"])
 def test_a_stranger_is_refused(urls, certificates, protocol, who):
