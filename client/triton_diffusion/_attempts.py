@@ -26,7 +26,7 @@ from ._response import Checkpoint
 
 FIRST_PAUSE = 0.25  # seconds
 LONGEST_PAUSE = 8.0
-MOST_MICROSECONDS = 2**62
+MOST_MICROSECONDS = 2**62  # that INT64 holds, with room for the server to add its clock
 
 T = TypeVar("T")  # a transport
 _log = logging.getLogger("triton_diffusion")
@@ -153,8 +153,14 @@ class Attempts(Generic[T]):
         left, retries = self.deadline.left(), self._servers.retries
         if self._servers.closed or self._failed > retries or (left is not None and self.pause >= left):
             return False
-        where = f"request {error.request_id}: {error}"
-        _log.info("%s; trying again in %.2f s, %d of %d", where, self.pause, self._failed, retries)
+        _log.info(
+            "request %s: %s; trying again in %.2f s, %d of %d",
+            error.request_id,
+            error,
+            self.pause,
+            self._failed,
+            retries,
+        )
         return True
 
 

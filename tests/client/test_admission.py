@@ -25,9 +25,9 @@ def wait_until_idle(server) -> None:
         time.sleep(0.05)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def full(server) -> Iterator[Client]:
-    """A client of a server whose loop and queue are full."""
+    """A client of a server whose loop and queue are full from now on: for the last tests of this file."""
     wait_until_idle(server)
     with Client(server.grpc_url, retries=0) as client:
         with ExitStack() as stack:
