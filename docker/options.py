@@ -59,7 +59,9 @@ def _add_guards(group: argparse._ArgumentGroup) -> None:
 
 
 def _add_tracing(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--trace-url", help="where to send OpenTelemetry's spans: http://collector:4318/v1/traces")
+    group.add_argument(
+        "--trace-url", type=_url, help="where to send OpenTelemetry's spans: http://collector:4318/v1/traces"
+    )
     group.add_argument(
         "--trace-rate", type=_count, default=1, help="trace one request in so many; 0: those that bring a trace along"
     )
@@ -69,6 +71,12 @@ def _count(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is no count: use a whole number from 0 on")
     return int(text)
+
+
+def _url(text: str) -> str:
+    if not re.fullmatch(r"https?://[^\s,]+", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no collector's address: use http://HOST:4318/v1/traces")
+    return text
 
 
 def _admin_key(file: Path | None) -> str:

@@ -40,7 +40,9 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--plain", action="store_true", help="no TLS, within a network that you trust")
     parser.add_argument("--max-body", type=_size, default="256k", help="how large a request may be (default: 256k)")
     parser.add_argument("--timeout", type=int, default=600, help="seconds that a request may take (default: 600)")
-    parser.add_argument("--folder", type=Path, default=Path("/tmp"), help="for what nginx keeps while it runs")
+    parser.add_argument(
+        "--folder", type=Path, default=Path("/run"), help="for what nginx keeps while it runs (default: /run)"
+    )
     chosen = parser.parse_args(arguments)
     if chosen.plain == bool(chosen.tls_cert or chosen.tls_key or chosen.tls_ca):
         parser.error("use --tls-cert and --tls-key, or --plain for no TLS within a network that you trust")

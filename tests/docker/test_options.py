@@ -87,6 +87,12 @@ def test_spans_go_where_they_are_wanted():
     assert {"mode=opentelemetry", "rate=10", "opentelemetry,url=http://collector:4318/v1/traces"} <= {*settings}
 
 
+def test_an_address_without_a_protocol_is_no_collectors(capsys):
+    with pytest.raises(SystemExit):
+        parse_arguments(["--trace-url=collector:4318"])
+    assert "use http://HOST:4318/v1/traces" in capsys.readouterr().err
+
+
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory):
     return Authority(tmp_path_factory.mktemp("certificates"), "authority")

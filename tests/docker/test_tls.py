@@ -69,15 +69,15 @@ def tls_server(tls_launcher):
 
 
 @pytest.fixture(scope="module")
-def front(tls_server, certificates, tmp_path_factory) -> str:
-    """nginx that wants certificates of HTTP clients, on the same machine."""
+def front(tls_server, certificates, tmp_path_factory):
+    """nginx that wants certificates, on the same machine. Over gRPC the server behind it wants another."""
     with running_nginx(tmp_path_factory.mktemp("nginx"), [tls_server], *certificates.options()) as proxy:
-        yield f"https://{proxy.http_url}"
+        yield proxy
 
 
 @pytest.fixture(scope="module")
 def urls(tls_server, front) -> dict[str, str]:
-    return {"grpc": f"grpcs://{tls_server.grpc_url}", "http": front}
+    return {"grpc": f"grpcs://{tls_server.grpc_url}", "http": f"https://{front.http_url}"}
 
 
 both = pytest.mark.parametrize("protocol", ["grpc", "http"])
@@ -113,6 +113,14 @@ def test_a_stranger_is_refused(urls, certificates, protocol, who):
     with (
         Client(urls[protocol], retries=0, tls=tls) as client,
         pytest.raises(ServerUnavailable, match=r"a client certificate that (it trusts|is trusted)"),
+    ):
+        client.text_to_image(PROMPT, **SETTINGS)
+
+
+def test_nginx_refuses_strangers_over_grpc_in_its_words(front, certificates):
+    with (
+        Client(f"grpcs://{front.grpc_url}", tls=Tls(certificates.ours.certificate)) as client,
+        pytest.raises(WrongServer, match="a client certificate that is trusted here is needed"),
     ):
         client.text_to_image(PROMPT, **SETTINGS)
 
@@ -155,7 +163,7 @@ def test_nobody_is_served_in_plain_text(tls_server, front):
         pytest.raises(ServerUnavailable, match=r"does it want TLS \(grpcs://\)"),
     ):
         client.text_to_image(PROMPT)
-    answer = httpx2.get(front.replace("https", "http") + "/v2/health/ready")
+    answer = httpx2.get(f"http://{front.http_url}/v2/health/ready")
     assert (answer.status_code, answer.json()["error"]) == (400, "TLS is needed: use https://")
 
 

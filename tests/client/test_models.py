@@ -1,0 +1,54 @@
+"""What the client says of models that a server does not have, or not yet."""
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from triton_diffusion import AsyncClient, Client, Model, ServerUnavailable
+
+
+@pytest.fixture
+def half_loaded() -> Iterator[str]:
+    """The address of what answers as a Triton of which only `unet` is ready."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            status, answer = {
+                "/v2": (200, {"name": "triton", "version": "2.51.0"}),
+                "/v2/models/unet": (200, {"name": "unet", "versions": ["1"]}),
+            }.get(self.path, (404, {"error": "Request for unknown model"}))
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(json.dumps(answer).encode())
+
+        def log_message(self, format, *arguments):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_each_model_that_is_not_ready_has_its_reason(half_loaded, run):
+    async def ask() -> list[Model]:
+        async with AsyncClient(half_loaded) as client:
+            return await client.models()
+
+    with Client(half_loaded) as client:
+        found = {model.name: model for model in client.models()}
+    assert {name for name, model in found.items() if model.ready} == {"unet"}
+    assert all("Request for unknown model" in model.reason for model in found.values() if not model.ready)
+    assert run(ask()) == [*found.values()]
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "http"])
+def test_nobody_there_is_not_a_server_without_models(unused_url, protocol):
+    with Client(unused_url, protocol, retries=0) as client, pytest.raises(ServerUnavailable, match="is it running"):
+        client.models()
