@@ -9,7 +9,7 @@ PACKAGES := export docker client/triton_diffusion model_repository/diffusion/1
 export TOKENIZERS_PARALLELISM := false
 
 .DEFAULT_GOAL := help
-.PHONY: help demo export serve page test test-slow latency bench dashboard rules ladder lint lock format clean
+.PHONY: help demo export serve page test test-slow latency bench resilience dashboard rules ladder lint lock format clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,8 @@ RULE := docker/kubernetes/components/monitoring/prometheus-rule.yaml
 rules: ## Copy docker/monitoring/prometheus/rules.yml for Kubernetes
 	sed -i '/^spec:/q' $(RULE)
 	sed 's/^./  &/' docker/monitoring/prometheus/rules.yml >> $(RULE)
+resilience: model_repository/unet ## Kill, restart and overload servers and count what is lost, into docs/resilience.json (minutes)
+	$(RUN) -m tests.benchmarks.resilience --output docs/resilience.json
 
 ladder: $(VENV)/installed ## Measure CHECKPOINT from DDPM-1000 to TensorRT, quality too (hours), into docs/ladder.*
 	$(RUN) -m export benchmark $(CHECKPOINT) --output docs/ladder.json

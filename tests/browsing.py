@@ -38,7 +38,7 @@ def chromium() -> Iterator[Browser]:
     """A headless Chromium."""
     found = next(filter(None, map(shutil.which, BROWSERS)), None)
     if found is None:
-        raise RuntimeError("no Chromium on this machine: python3.11 docker/prerequisites.py --browser")
+        raise FileNotFoundError("no Chromium on this machine: python3.11 docker/prerequisites.py --browser")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=found)
         yield browser

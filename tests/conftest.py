@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[1]
 SHIPPED = ROOT / "export/shapes/checkpoint"
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist, which reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Send every test of the server to the same worker, so that it starts once, whatever runs beside it."""
     for item in items:

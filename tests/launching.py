@@ -27,11 +27,12 @@ class Server:
     grpc_url: str
     metrics_url: str
 
-    def metric(self, name: str) -> float:
-        """The sum of a metric over its labels."""
+    def metric(self, name: str, **labels: str) -> float:
+        """The sum of a metric over its other labels."""
         with urllib.request.urlopen(f"http://{self.metrics_url}/metrics", timeout=10) as response:
             text = response.read().decode()
-        return sum(float(value) for value in re.findall(rf"^{name}(?:\{{.*\}})? (\S+)$", text, re.MULTILINE))
+        found = re.findall(rf"^{name}(?:\{{(.*)\}})? (\S+)$", text, re.MULTILINE)
+        return sum(float(value) for given, value in found if all(f'{k}="{v}"' in given for k, v in labels.items()))
 
 
 def launch(repository: Path, *options: str, stderr: int | None = None) -> subprocess.Popen[str]:
@@ -43,10 +44,11 @@ def launch(repository: Path, *options: str, stderr: int | None = None) -> subpro
 
 
 def wait_until_ready(launcher: subprocess.Popen[str]) -> Server:
-    """The addresses that the launcher prints once every model is ready."""
+    """The addresses that the launcher prints once every model is ready. Raises ChildProcessError where it gives up."""
     assert launcher.stdout is not None
     line = launcher.stdout.readline()
-    assert line.startswith("ready"), "the launcher has said why on standard error"
+    if not line.startswith("ready"):
+        raise ChildProcessError("the launcher started no server: it has said why on standard error")
     return Server(*re.findall(r"[\d.]+:\d+", line))
 
 

@@ -24,8 +24,8 @@ class Proxy:
 
 
 @contextmanager
-def running_nginx(folder: Path, servers: Sequence[Server], *options: str) -> Iterator[Proxy]:
-    """An nginx before `servers`, with options for configure.py; its files are in `folder`."""
+def running_nginx(folder: Path, servers: Sequence[Server], *options: str, quiet: bool = False) -> Iterator[Proxy]:
+    """An nginx before `servers`, with options for configure.py; its files are in `folder`, its errors too if quiet."""
     proxy = Proxy(*(f"127.0.0.1:{port}" for port in free_ports(2)))
     configuration = folder / "nginx.conf"
     command = [sys.executable, str(CONFIGURE), *options, f"--folder={folder}"]
@@ -35,7 +35,9 @@ def running_nginx(folder: Path, servers: Sequence[Server], *options: str) -> Ite
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     configuration.write_text(done.stdout)
     with (folder / "access.log").open("w") as log:
-        nginx = subprocess.Popen([tool("nginx"), "-e", "stderr", "-c", str(configuration)], stdout=log)
+        nginx = subprocess.Popen(
+            [tool("nginx"), "-e", "stderr", "-c", str(configuration)], stdout=log, stderr=log if quiet else None
+        )
     try:
         wait_until_listening(proxy.http_url, nginx)
         yield proxy

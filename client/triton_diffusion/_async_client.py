@@ -89,6 +89,7 @@ class AsyncClient:
         timestep_spacing: str | None = None,
         eta: float | None = None,
         seed: int | None = None,
+        priority: str | None = None,
         timeout: float | None = None,
         request_id: str | None = None,
     ) -> list[Image]:
@@ -113,6 +114,7 @@ class AsyncClient:
                 "timestep_spacing": timestep_spacing,
                 "eta": eta,
                 "seed": seed,
+                "priority": priority,
             },
             request_id,
         )
@@ -138,6 +140,7 @@ class AsyncClient:
         timestep_spacing: str | None = None,
         eta: float | None = None,
         seed: int | None = None,
+        priority: str | None = None,
         preview_interval: int | None = None,
         timeout: float | None = None,
         request_id: str | None = None,
@@ -167,6 +170,7 @@ class AsyncClient:
                 "timestep_spacing": timestep_spacing,
                 "eta": eta,
                 "seed": seed,
+                "priority": priority,
                 "preview_interval": preview_interval,
             },
             request_id,

@@ -2,10 +2,11 @@
 
 A call is tried again after ServerUnavailable and ServerOverloaded only: there the server has done nothing that could be
 repeated, or its work is lost and the same seed makes it again. The next try goes to another server where one is up;
-where none is, it waits: longer each time, by a random part less, so that clients that failed together do not come back
-together.
+where none is, it waits: longer each time, or as long as the server asks for, and a random part less or more, so that
+clients that failed together do not come back together.
 """
 
+import logging
 import random
 import threading
 import time
@@ -18,7 +19,6 @@ from ._errors import (
     DeadlineExceeded,
     GenerationFailed,
     InvalidRequest,
-    ServerOverloaded,
     ServerUnavailable,
     WrongServer,
 )
@@ -26,13 +26,16 @@ from ._response import Checkpoint
 
 FIRST_PAUSE = 0.25  # seconds
 LONGEST_PAUSE = 8.0
+MOST_MICROSECONDS = 2**62  # that INT64 holds, with room for the server to add its clock
 
 T = TypeVar("T")  # a transport
+_log = logging.getLogger("triton_diffusion")
 
 
-def _pause(failures: int) -> float:
-    """Seconds to wait after so many failures, one after another."""
-    return min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(failures - 1, 10)) * random.uniform(0.5, 1)
+def _pause(failures: int, asked_for: float) -> float:
+    """Seconds to wait after so many failures, one after another, of which the last server asked for `asked_for`."""
+    own = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(failures - 1, 10)) * random.uniform(0.5, 1)
+    return max(own, asked_for * random.uniform(1, 1.5))
 
 
 class Deadline:
@@ -48,6 +51,12 @@ class Deadline:
     def left(self) -> float | None:
         """Seconds, never quite 0, which some take for no limit; None without an end."""
         return None if self._end is None else max(1e-3, self._end - time.monotonic())
+
+    @property
+    def microseconds(self) -> int | None:
+        """What is left as Triton's request parameter `timeout` has it, INT64."""
+        left = self.left()
+        return None if left is None else int(min(left * 1e6, MOST_MICROSECONDS))
 
     @property
     def given(self) -> bool:
@@ -134,17 +143,25 @@ class Attempts(Generic[T]):
                 return False
             server.checkpoint = None  # it may come back with another
             now = time.monotonic()
-            asked_for = (isinstance(error, ServerOverloaded) and error.retry_after) or 0.0
+            asked_for = error.retry_after or 0.0
             if now >= server.down_until:  # calls that fail together count once
                 server.failures += 1
-                server.down_until = now + max(asked_for, _pause(server.failures))
+                server.down_until = now + _pause(server.failures, asked_for)
             self._failed += 1
             another_is_up = any(server.down_until <= now for server in self._servers.all)
-            self.pause = 0.0 if another_is_up else max(asked_for, _pause(self._failed))
-        left = self.deadline.left()
-        return (
-            not self._servers.closed and self._failed <= self._servers.retries and (left is None or self.pause < left)
+            self.pause = 0.0 if another_is_up else _pause(self._failed, asked_for)
+        left, retries = self.deadline.left(), self._servers.retries
+        if self._servers.closed or self._failed > retries or (left is not None and self.pause >= left):
+            return False
+        _log.info(
+            "request %s: %s; trying again in %.2f s, %d of %d",
+            error.request_id,
+            error,
+            self.pause,
+            self._failed,
+            retries,
         )
+        return True
 
 
 class _Attempt(Generic[T]):

@@ -37,7 +37,7 @@ class Client:
     protocol: "grpc", the default, or "http" where only that gets through: it has no `stream`.
     retries: how many times a call is tried again where a server is not there, is lost or is overloaded; 0 for never.
     Between the tries it waits 0.25, 0.5, 1, 2, 4, 8, 8, ... seconds (each by up to a half less, by chance), as long as
-    an overloaded server asks for, or not at all where another server is up.
+    an overloaded server asks for (and by up to a half more), or not at all where another server is up.
     shared_memory: "system" for pictures of `text_to_image` to come through memory shared with a server on this host,
     "cuda" for memory of its first GPU (needs tritonclient[cuda]); gRPC only. It pays for large pictures. Where the
     server refuses, a warning says so and the pictures come over the connection.
@@ -58,12 +58,13 @@ class Client:
     - timestep_spacing: "leading", "trailing", "linspace" or "karras"
     - eta: 0..1, the noise that the sampler "ddim" adds
     - seed: 0 or more; the same seed and settings make the same picture. Without one the client draws it.
+    - priority: "low", "normal" or "high": who has room on the server first
     - timeout: seconds for the whole call, every try included; None waits as long as the server takes
     - request_id: names the call in the logs of the server and in errors: up to 128 ASCII letters, digits and
       _ . : @ + = / -. Without one the client draws it.
 
     Every call raises InvalidRequest, ServerUnavailable, DeadlineExceeded or GenerationFailed. A call that is tried
-    again keeps its seed, so it gives the same pictures.
+    again keeps its seed, so it gives the same pictures; the logger "triton_diffusion" tells of it at level INFO.
     """
 
     def __init__(
@@ -112,6 +113,7 @@ class Client:
         timestep_spacing: str | None = None,
         eta: float | None = None,
         seed: int | None = None,
+        priority: str | None = None,
         timeout: float | None = None,
         request_id: str | None = None,
     ) -> list[Image]:
@@ -136,6 +138,7 @@ class Client:
                 "timestep_spacing": timestep_spacing,
                 "eta": eta,
                 "seed": seed,
+                "priority": priority,
             },
             request_id,
         )
@@ -161,6 +164,7 @@ class Client:
         timestep_spacing: str | None = None,
         eta: float | None = None,
         seed: int | None = None,
+        priority: str | None = None,
         preview_interval: int | None = None,
         timeout: float | None = None,
         request_id: str | None = None,
@@ -190,6 +194,7 @@ class Client:
                 "timestep_spacing": timestep_spacing,
                 "eta": eta,
                 "seed": seed,
+                "priority": priority,
                 "preview_interval": preview_interval,
             },
             request_id,

@@ -2,8 +2,8 @@
 
 DiffusionError              request_id
 ├── InvalidRequest          field, value, allowed: a value is wrong, and trying again gives the same
-├── ServerUnavailable       no server there, not ready, or the connection was lost; tried again
-│   ├── ServerOverloaded    retry_after: it is there, and takes no more for now; tried again
+├── ServerUnavailable       retry_after: no server there, not ready, or the connection was lost; tried again
+│   ├── ServerOverloaded    it is there, and takes no more for now; tried again
 │   └── WrongServer         something is there, but it does not serve Triton Diffusion, or not to this client
 ├── DeadlineExceeded        no result within `timeout`
 └── GenerationFailed        the server accepted the request and could not finish it
@@ -44,15 +44,18 @@ class InvalidRequest(DiffusionError):
 
 
 class ServerUnavailable(DiffusionError):
-    """There is no server at the URL, it is not ready, or the connection was lost."""
+    """There is no server at the URL, it is not ready, or the connection was lost.
 
-
-class ServerOverloaded(ServerUnavailable):
-    """The server refuses more work for now. `retry_after` is in seconds, or None where the server named no time."""
+    `retry_after` says in how many seconds it is worth asking again, or None where that is not known.
+    """
 
     def __init__(self, message: str, retry_after: float | None = None, *, request_id: str | None = None) -> None:
         super().__init__(message, request_id=request_id)
         self.retry_after = retry_after
+
+
+class ServerOverloaded(ServerUnavailable):
+    """The server refuses more work for now."""
 
 
 class WrongServer(ServerUnavailable):

@@ -38,9 +38,10 @@ _ERRORS: dict[str, type[DiffusionError]] = {
 _IN_STREAM = {
     r"INVALID_ARG: ": "INVALID_ARGUMENT",
     r"UNAVAILABLE: ": "UNAVAILABLE",
+    r"DEADLINE_EXCEEDED: ": "DEADLINE_EXCEEDED",
     r"INTERNAL: ": "INTERNAL",
     r"(?=.*\binference input\b)": "INVALID_ARGUMENT",
-    r"(?=Exceeds maximum queue size\b|Server is stopping\b|.*\bhas no available versions\b)": "UNAVAILABLE",
+    r"(?=Exceeds maximum queue size\b)": "UNAVAILABLE",
     r"(?=Request for unknown model\b)": "NOT_FOUND",
 }
 _FIELD = re.compile(rf"\b({'|'.join(DATATYPES)})\b")
@@ -51,8 +52,15 @@ _UNTRUSTED = re.compile(
     r"(?:CERTIFICATE_VERIFY_FAILED(?:\] certificate verify failed)?|UNAUTHENTICATED): (.+?)\.?(?:: OK| \(_ssl.*)?$"
 )
 _HANDSHAKE = re.compile(r"\bSSL\b|handshake failed|Verification Check failed")
-_UNKNOWN_REGION = "Unable to find shared memory region"
-_QUEUE_FULL = "Exceeds maximum queue size"
+# Words of a server that is lost, whatever status comes with them: it was started again and does not know a region of
+# shared memory any more, its gRPC library ended the call, or a proxy ended the stream.
+_LOST = re.compile(r"Unable to find shared memory region|^CANCELLED$|RST_STREAM")
+# Words of one that is being stopped. A proxy before it may not see that and pass more requests on to it.
+_STOPPING = re.compile(r"has no available versions|Server is stopping|the server is shutting down")
+_RESTART = 3.0  # seconds, about as long as it goes on to say so
+_QUEUE_FULL = "Exceeds maximum queue size"  # Triton's own queue; that of `diffusion` says when to come again
+_COME_AGAIN = re.compile(r"\btry again in (\d+(?:\.\d+)?) s\b")
+_TOO_LATE = re.compile(r"the deadline of \S+ s has passed\b")  # Triton has no status for it
 
 
 def error_from_status(
@@ -64,19 +72,27 @@ def error_from_status(
     retry_after: seconds after which the server wants to be asked again.
     """
     message = _REQUEST_ID.sub("", message)
-    kind = _ERRORS.get(status, GenerationFailed)
-    request_id = id_of(request)
-    if _UNKNOWN_REGION in message:  # the server was started again and the region must be registered again
-        kind = ServerUnavailable
+    kind, request_id = _kind(status, message), id_of(request)
     if kind is InvalidRequest:
         return _invalid(message, request)
-    if kind is ServerUnavailable and (retry_after is not None or _QUEUE_FULL in message):
+    if not issubclass(kind, ServerUnavailable):
+        return kind(message, request_id=request_id)
+    stopping = _STOPPING.search(message)
+    if retry_after is None:
+        hint = _COME_AGAIN.search(message)
+        retry_after = float(hint[1]) if hint else _RESTART if stopping else None
+    if kind is ServerUnavailable and not stopping and (retry_after is not None or _QUEUE_FULL in message):
         kind = ServerOverloaded
-    if kind is ServerOverloaded:
-        return ServerOverloaded(f"{url} is overloaded: {message}", retry_after, request_id=request_id)
-    if issubclass(kind, ServerUnavailable):
-        message = f"{url} is not available: {message}"
-    return kind(message, request_id=request_id)
+    state = "overloaded" if kind is ServerOverloaded else "not available"
+    return kind(f"{url} is {state}: {message}", retry_after, request_id=request_id)
+
+
+def _kind(status: str, message: str) -> type[DiffusionError]:
+    if _TOO_LATE.match(message):
+        return DeadlineExceeded
+    if _LOST.search(message) or _STOPPING.search(message):
+        return ServerUnavailable
+    return _ERRORS.get(status, GenerationFailed)
 
 
 def error_in_stream(message: str, url: str, request: Request) -> DiffusionError:

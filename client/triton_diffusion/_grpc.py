@@ -90,7 +90,7 @@ class GrpcTransport(_Wire):
                     self._call(_grpc_wire.register(loan.region), deadline, None)
                 except DiffusionError as error:
                     loan.refused(error)
-            answer: Answer = self._call(_grpc_wire.infer(request, loan.region), deadline, request)
+            answer: Answer = self._call(_grpc_wire.infer(request, deadline, loan.region), deadline, request)
             return answer
 
     def ask(self, question: Question, deadline: Deadline) -> Any:
@@ -109,13 +109,14 @@ class GrpcTransport(_Wire):
 
     def stream(self, request: Request, deadline: Deadline) -> Generator[Answer]:
         """The responses of a decoupled model. The request is sent at the first `next`; closing cancels it."""
-        method = _grpc_wire.stream(request)
+        method = _grpc_wire.stream(request, deadline)
         responses = self._responses(method, deadline, request)
         for response in responses:
             if response.error_message:
-                # To the end of the call: cancelled as it ends, Triton 2.51 keeps it for ever, and then is slow to stop.
-                for _ in responses:
-                    pass
+                # To the end of the call: where it is cut off, Triton 2.51 does not unload the model, and cannot end.
+                with suppress(DiffusionError):
+                    for _ in responses:
+                        pass
                 raise error_in_stream(response.error_message, self.url, request)
             yield method.decode(response)
 
@@ -156,7 +157,7 @@ class AsyncGrpcTransport(_Wire):
                     await self._call(_grpc_wire.register(loan.region), deadline, None)
                 except DiffusionError as error:
                     loan.refused(error)
-            answer: Answer = await self._call(_grpc_wire.infer(request, loan.region), deadline, request)
+            answer: Answer = await self._call(_grpc_wire.infer(request, deadline, loan.region), deadline, request)
             return answer
 
     async def ask(self, question: Question, deadline: Deadline) -> Any:
@@ -178,13 +179,14 @@ class AsyncGrpcTransport(_Wire):
 
     async def stream(self, request: Request, deadline: Deadline) -> AsyncGenerator[Answer]:
         """As `GrpcTransport.stream`."""
-        method = _grpc_wire.stream(request)
+        method = _grpc_wire.stream(request, deadline)
         call = self._open().unary_stream(*method.codec)(**method.call(deadline.left()))
         try:
             async for response in call:
                 if response.error_message:
-                    async for _ in call:  # as in GrpcTransport
-                        pass
+                    with suppress(grpc.RpcError):  # to the end, as there
+                        async for _ in call:
+                            pass
                     raise error_in_stream(response.error_message, self.url, request)
                 yield method.decode(response)
         except grpc.RpcError as error:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import grpc
 from tritonclient.grpc import service_pb2
 
+from ._attempts import Deadline
 from ._request import Request
 from ._response import Answer, Checkpoint, Model, tensor
 from ._shared_memory import Region
@@ -36,9 +37,9 @@ class Method(NamedTuple):
         return {"request": self.message, "timeout": timeout, "metadata": tuple(self.headers.items())}
 
 
-def infer(request: Request, region: Region | None) -> Method:
+def infer(request: Request, deadline: Deadline, region: Region | None) -> Method:
     """The request for pictures, which come through `region` where there is one."""
-    message = infer_message(request)
+    message = infer_message(request, deadline)
     if region is not None:
         message.outputs.add(name="seed")
         image = message.outputs.add(name="image")
@@ -48,15 +49,17 @@ def infer(request: Request, region: Region | None) -> Method:
     return Method("ModelInfer", message, answer, lambda response: _answer(response, region), request.trace)
 
 
-def stream(request: Request) -> Method:
+def stream(request: Request, deadline: Deadline) -> Method:
     """The request to a decoupled model."""
-    message, answer = infer_message(request), service_pb2.ModelStreamInferResponse
+    message, answer = infer_message(request, deadline), service_pb2.ModelStreamInferResponse
     return Method("ModelStreamInfer", message, answer, lambda response: _answer(response.infer_response), request.trace)
 
 
-def infer_message(request: Request) -> Any:
+def infer_message(request: Request, deadline: Deadline) -> Any:
     """The protobuf message that asks for all outputs."""
     message = service_pb2.ModelInferRequest(model_name=request.model, id=request.id)
+    if (microseconds := deadline.microseconds) is not None:
+        message.parameters["timeout"].int64_param = microseconds
     for name, datatype, content in request.tensors:
         message.inputs.add(name=name, datatype=datatype, shape=[1])
         message.raw_input_contents.append(content)

@@ -97,7 +97,7 @@ class HttpTransport(_Wire):
 
     def infer(self, request: Request, deadline: Deadline, size: int | None = None) -> Answer:
         try:
-            answer: Answer = self._send(_http_wire.infer(request), deadline, request)
+            answer: Answer = self._send(_http_wire.infer(request, deadline), deadline, request)
         except BaseException as error:
             if isinstance(error, DeadlineExceeded) or not isinstance(error, DiffusionError):  # such as Ctrl-C
                 with suppress(DiffusionError):
@@ -142,7 +142,7 @@ class AsyncHttpTransport(_Wire):
 
     async def infer(self, request: Request, deadline: Deadline, size: int | None = None) -> Answer:
         try:
-            answer: Answer = await self._send(_http_wire.infer(request), deadline, request)
+            answer: Answer = await self._send(_http_wire.infer(request, deadline), deadline, request)
         except (DeadlineExceeded, asyncio.CancelledError):
             task = asyncio.create_task(self._cancel(request))  # this one is to end now
             self._cancelling.add(task)

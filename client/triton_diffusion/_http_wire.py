@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from ._attempts import Deadline
 from ._request import Request
 from ._response import Answer, Checkpoint, Model, tensor
 from ._transport import Question, checkpoint
@@ -23,30 +24,33 @@ class Exchange(NamedTuple):
     decode: Callable[[Mapping[str, str], bytes], Any]
 
 
-def infer(request: Request) -> Exchange:
+def infer(request: Request, deadline: Deadline) -> Exchange:
     """The request for pictures, with a token by which it can be cancelled."""
-    return _post(request, "token")
+    parameters: dict[str, str | int] = {"token": request.token}
+    if (microseconds := deadline.microseconds) is not None:
+        parameters["timeout"] = microseconds
+    return _post(request, parameters)
 
 
 def cancel(request: Request) -> Exchange:
     """The request that ends another: HTTP has no cancellation, and Triton does not notice that a client has left."""
-    return _post(request, "cancel")
+    return _post(request, {"cancel": request.token})
 
 
-def _post(request: Request, role: str) -> Exchange:
-    body, header_length = infer_body(request, role)
+def _post(request: Request, parameters: Mapping[str, str | int]) -> Exchange:
+    body, header_length = infer_body(request, parameters)
     headers = {_HEADER_LENGTH: str(header_length), "Content-Type": "application/octet-stream", **request.trace}
     return Exchange("POST", f"/v2/models/{request.model}/infer", headers, body, _answer)
 
 
-def infer_body(request: Request, role: str) -> tuple[bytes, int]:
+def infer_body(request: Request, parameters: Mapping[str, str | int]) -> tuple[bytes, int]:
     """The body that asks for all outputs in binary, and the length of the JSON at its start."""
     inputs = [
         {"name": name, "datatype": datatype, "shape": [1], "parameters": {"binary_data_size": len(content)}}
         for name, datatype, content in request.tensors
     ]
-    parameters = {"binary_data_output": True, role: request.token}
-    header = json.dumps({"id": request.id, "inputs": inputs, "parameters": parameters}).encode()
+    everything = {"id": request.id, "inputs": inputs, "parameters": {"binary_data_output": True, **parameters}}
+    header = json.dumps(everything).encode()
     return header + b"".join(content for _, _, content in request.tensors), len(header)
 
 

@@ -7,6 +7,7 @@ from ._attempts import Deadline
 from ._errors import ServerUnavailable, WrongServer
 
 _LINE = re.compile(r'^diffusion_(\w+)(?:\{(?:outcome="(\w+)")?[^}]*\})? (\S+)$', re.MULTILINE)
+_UNIT = re.compile(r"_(total|sum)$")  # of a counter, of a histogram
 
 
 @dataclass(frozen=True)
@@ -16,11 +17,16 @@ class ServerMetrics:
     requests_in_flight: float  # now: accepted and not yet answered
     waiting_requests: float  # now: those of them that wait for room in the loop
     active_samples: float  # now: pictures in the loop
+    max_active_samples: float  # for which there is room
     unet_steps: float  # calls of the UNet
     unet_samples: float  # samples that they advanced; over `unet_steps` this is the mean batch
+    unet_seconds: float  # inside these calls
     requests_done: float
     requests_cancelled: float
     requests_failed: float
+    requests_refused: float  # the queue was full, or the server was shutting down
+    requests_expired: float  # their deadline passed
+    requests_invalid: float
     queue_wait_seconds: float  # that requests waited for room, over all of them
     generation_seconds: float  # from acceptance to the last response, over all requests
 
@@ -43,7 +49,7 @@ def server_metrics(url: str, timeout: float | None = 5.0) -> ServerMetrics:
 
 
 def _parsed(text: str, url: str) -> ServerMetrics:
-    found = {name.removesuffix("_total"): float(value) for name, outcome, value in _LINE.findall(text) if not outcome}
+    found = {_UNIT.sub("", name): float(value) for name, outcome, value in _LINE.findall(text) if not outcome}
     found |= {f"requests_{outcome}": float(value) for _, outcome, value in _LINE.findall(text) if outcome}
     try:
         return ServerMetrics(**{field.name: found[field.name] for field in fields(ServerMetrics)})

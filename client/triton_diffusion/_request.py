@@ -32,6 +32,7 @@ DATATYPES = {
     "timestep_spacing": "BYTES",
     "eta": "FP32",
     "seed": "INT64",
+    "priority": "BYTES",
     "preview_interval": "INT32",  # of `diffusion` only
 }
 _FORMATS = {"INT32": "<i", "INT64": "<q", "FP32": "<f"}

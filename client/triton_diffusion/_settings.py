@@ -23,8 +23,9 @@ DEFAULT_STEPS = 20
 DEFAULT_SAMPLER = "dpmpp_2m"
 DEFAULT_SPACING = {"ddpm": "trailing", "ddim": "trailing", "dpmpp_2m": "karras", "dpmpp_2m_sde": "karras"}
 
-# Of several pictures each is made again alone, by its own seed; looking at it on the way changes nothing.
-_NOT_OF_ONE_PICTURE = ("num_images", "preview_interval")
+# Of several pictures each is made again alone, by its own seed; whose turn it was, and looking at it on the way, change
+# nothing.
+_NOT_OF_ONE_PICTURE = ("num_images", "priority", "preview_interval")
 _CHUNK = "triton_diffusion"
 
 # AUTOMATIC1111's names of ours.

@@ -1,4 +1,4 @@
-"""The load test of this machine: python -m tests.benchmarks.load [--output FOLDER]
+"""The load test of this machine: python -m tests.benchmarks.load [--output FOLDER] [--record docs]
 
 What `triton-diffusion bench` does, on servers of its own: the repository as it is, the same with one active sample,
 which is step-level batching switched off, and, without a server, the same loop and graphs in this process. Both servers
@@ -8,11 +8,8 @@ run all the time, so that they meet the same minutes of the machine; one that ha
 import re
 import shutil
 import signal
-import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
@@ -26,9 +23,11 @@ from triton_diffusion.bench.results import BASELINE, BATCHING
 from triton_diffusion.bench.streaming import at_once
 from triton_diffusion.bench.sweep import Target
 from triton_diffusion.bench.workload import Workload
+from triton_diffusion.cli._app import errors_in_one_line
 
 from export.in_process import InProcess
-from tests.launching import ADMIN_KEY, launch, wait_until_ready
+from tests.launching import ADMIN_KEY
+from tests.replicas import Replica, replicas
 
 CACHE = Path("build/perf_analyzer")
 
@@ -47,15 +46,8 @@ def one_active_sample(repository: Path, folder: Path) -> Path:
     return folder
 
 
-@contextmanager
-def served(repository: Path, name: str) -> Iterator[Target]:
-    launcher: subprocess.Popen[str] = launch(repository)
-    try:
-        server = wait_until_ready(launcher)
-        yield Target(name, server.grpc_url, server.metrics_url, ADMIN_KEY)
-    finally:
-        launcher.terminate()
-        launcher.wait()
+def target(name: str, replica: Replica) -> Target:
+    return Target(name, replica.server.grpc_url, replica.server.metrics_url, ADMIN_KEY)
 
 
 def in_process(repository: Path, workload: Workload, concurrency: int) -> float:
@@ -67,10 +59,12 @@ def in_process(repository: Path, workload: Workload, concurrency: int) -> float:
         return len(workload.requests) / (time.perf_counter() - start)
 
 
+@errors_in_one_line()
 def main(
     repository: Path = Path("model_repository"),
     requests: Annotated[int, typer.Option(help="Requests a run.")] = 64,
     output: Annotated[Path, typer.Option(help="Folder for the report.")] = Path("build/bench"),
+    record: Annotated[Path | None, typer.Option(help="Folder for bench.json and bench.png too, as docs.")] = None,
 ) -> None:
     """Load-test servers of this machine with perf_analyzer and write a report."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill ends the servers too, like Ctrl-C
@@ -79,18 +73,22 @@ def main(
     console = Console()
     with (
         tempfile.TemporaryDirectory() as scratch,
-        served(repository, BATCHING) as target,
-        served(one_active_sample(repository, Path(scratch)), BASELINE) as baseline,
+        tempfile.NamedTemporaryFile("w") as log,
+        replicas(repository, 1, log=log) as (batching,),
+        replicas(one_active_sample(repository, Path(scratch)), 1, log=log) as (baseline,),
     ):
         plan = Plan(
-            target,
-            baseline,
+            target(BATCHING, batching),
+            target(BASELINE, baseline),
             in_process=lambda workload, concurrency: in_process(repository, workload, concurrency),
             requests=requests,
         )
         results = carry_out(plan, analyzer, lambda text: console.print(text, style="dim"))
     results.about |= {"onnxruntime": version("onnxruntime"), "seconds": round(time.perf_counter() - start)}
     write(results, output)
+    if record is not None:
+        for suffix in ("json", "png"):
+            shutil.copy(output / f"report.{suffix}", record / f"bench.{suffix}")
     show(results, console)
     console.print(f"{output / 'report.html'}, {results.about['seconds']} s")
 

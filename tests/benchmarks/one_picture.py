@@ -1,7 +1,7 @@
 """Where the milliseconds of one served picture go: python -m tests.benchmarks.one_picture [--output FILE]
 
 One client asks `text_to_image` for one picture after another with every default. Triton's statistics tell the engines'
-time, `diffusion_generation_seconds_total` the time from acceptance to the last response, and the client the total:
+time, `diffusion_generation_seconds_sum` the time from acceptance to the last response, and the client the total:
 
     encode, unet, decode   inside the engines
     loop                   the rest of the generation: tables, updates, calls between models
@@ -12,12 +12,10 @@ same checkpoint, sampler and steps.
 """
 
 import json
-import os
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
-from datetime import date
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
@@ -28,9 +26,12 @@ from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
 from rich.console import Console
 from rich.table import Table
 from triton_diffusion import Client
+from triton_diffusion.cli._app import errors_in_one_line
 
 from export.in_process import InProcess
-from tests.launching import ADMIN_KEY, Server, launch, wait_until_ready
+from tests.benchmarks.recording import about
+from tests.launching import ADMIN_KEY, Server
+from tests.replicas import replicas
 
 SHIPPED = Path("export/shapes/checkpoint")
 PROMPT = "a small red circle on the left of a blue background"
@@ -93,15 +94,10 @@ def clocks(server: Server) -> dict[str, float]:
         for part, model in ENGINES.items():
             (statistics_,) = client.get_inference_statistics(model, headers=key).model_stats
             spent[part] = statistics_.inference_stats.compute_infer.ns / 1e6
-    return spent | {"generation": 1000 * server.metric("diffusion_generation_seconds_total")}
+    return spent | {"generation": 1000 * server.metric("diffusion_generation_seconds_sum")}
 
 
-def processor() -> str:
-    """The processor's name, as Linux tells it."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    return next(line.split(": ")[1] for line in lines if line.startswith("model name"))
-
-
+@errors_in_one_line()
 def main(
     repository: Path = Path("model_repository"),
     checkpoint: Annotated[Path, typer.Option(help="What the repository was exported from.")] = SHIPPED,
@@ -109,12 +105,8 @@ def main(
     output: Annotated[Path | None, typer.Option(help="Write the figures as JSON.")] = None,
 ) -> None:
     """Measure where the milliseconds of one served picture go."""
-    launcher = launch(repository)
-    try:
-        milliseconds = measure(wait_until_ready(launcher), pictures)
-    finally:
-        launcher.terminate()
-        launcher.wait()
+    with tempfile.NamedTemporaryFile("w") as log, replicas(repository, 1, log=log) as (replica,):
+        milliseconds = measure(replica.server, pictures)
     milliseconds["in process"] = measure_in_process(repository, pictures)
     milliseconds["diffusers"] = measure_diffusers(checkpoint, max(pictures // 5, 1))
     table = Table("part", "ms", "share")
@@ -123,9 +115,7 @@ def main(
     Console().print(table)
     if output:
         figures = {name: round(value, 2) for name, value in milliseconds.items()}
-        machine = {"processor": processor(), "cores": os.cpu_count(), "onnxruntime": version("onnxruntime")}
-        record = {"date": date.today().isoformat(), **machine, "pictures": pictures, "milliseconds": figures}
-        output.write_text(json.dumps(record, indent=1) + "\n")
+        output.write_text(json.dumps({**about(), "pictures": pictures, "milliseconds": figures}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

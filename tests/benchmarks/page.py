@@ -1,4 +1,4 @@
-"""How soon the page shows a picture: python -m tests.benchmarks.page [--screenshot FILE]
+"""How soon the page shows a picture: python -m tests.benchmarks.page [--output FILE] [--screenshot FILE]
 
 A headless Chromium on this machine presses the button, with the page's default settings, one picture after another.
 The clock is the browser's: from the press until the stage holds the first preview, and until it holds the picture.
@@ -6,14 +6,17 @@ The clock is the browser's: from the press until the stage holds the first previ
 
 import json
 import statistics
+import tempfile
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from playwright.sync_api import Page
+from triton_diffusion.cli._app import errors_in_one_line
 
+from tests.benchmarks.recording import about
 from tests.browsing import chromium, fill, generate, served_page, visit
-from tests.launching import launch, wait_until_ready
+from tests.replicas import replicas
 
 WARM_UP = 3
 PAUSE = 500  # milliseconds between pictures: Gradio ignores the button for a moment after the last one
@@ -60,26 +63,33 @@ def measure(page: Page, pictures: int) -> dict[str, float]:
     }
 
 
+@errors_in_one_line()
 def main(
     repository: Annotated[Path, typer.Option(help="An exported repository.")] = Path("model_repository"),
     pictures: Annotated[int, typer.Option(min=1)] = 30,
+    output: Annotated[Path | None, typer.Option(help="Write the figures as JSON.")] = None,
     screenshot: Annotated[Path | None, typer.Option(help="Where to write a picture of the page.")] = None,
 ) -> None:
-    launcher = launch(repository)
-    try:
-        with served_page(wait_until_ready(launcher)) as url, chromium() as browser:
-            page = browser.new_page(viewport={"width": 1100, "height": 800}, device_scale_factor=1.5)
+    """Measure how soon the page shows a picture, in Chromium."""
+    with (
+        tempfile.NamedTemporaryFile("w") as log,
+        replicas(repository, 1, log=log) as (replica,),
+        served_page(replica.server) as url,
+        chromium() as browser,
+    ):
+        page = browser.new_page(viewport={"width": 1100, "height": 800}, device_scale_factor=1.5)
+        visit(page, url)
+        figures = {name: round(value) for name, value in measure(page, pictures).items()}
+        typer.echo(json.dumps(figures, indent=2))
+        if output is not None:
+            record = {**about(), "chromium": browser.version, "pictures": pictures, "figures": figures}
+            output.write_text(json.dumps(record, indent=1) + "\n")
+        if screenshot is not None:
             visit(page, url)
-            typer.echo(json.dumps({name: round(value) for name, value in measure(page, pictures).items()}, indent=2))
-            if screenshot is not None:
-                visit(page, url)
-                for seed, prompt in enumerate(PROMPTS):
-                    fill(page, prompt=prompt, seed=str(seed))
-                    generate(page)
-                page.screenshot(path=screenshot)
-    finally:
-        launcher.terminate()
-        launcher.wait(timeout=90)
+            for seed, prompt in enumerate(PROMPTS):
+                fill(page, prompt=prompt, seed=str(seed))
+                generate(page)
+            page.screenshot(path=screenshot)
 
 
 if __name__ == "__main__":

@@ -60,6 +60,16 @@ def test_the_next_try_goes_to_another_server_at_once():
     assert attempts.pause > 0
 
 
+def test_every_next_try_is_logged_with_its_reason(caplog):
+    attempts = Servers(["a"], retries=1).attempts(None)
+    with caplog.at_level("INFO", "triton_diffusion"):
+        fail(attempts, ServerUnavailable("gone", request_id="12"))
+        pause = attempts.pause
+        with pytest.raises(ServerUnavailable):
+            fail(attempts, ServerUnavailable("gone", request_id="12"))
+    assert caplog.messages == [f"request 12: gone; trying again in {pause:.2f} s, 1 of 1"]
+
+
 def test_a_server_that_was_lost_is_avoided_by_the_next_call():
     servers = Servers(["a", "b"], retries=1)
     fail(servers.attempts(None), ServerUnavailable("gone"))
@@ -93,10 +103,23 @@ def test_a_call_goes_to_the_server_with_the_least_to_do():
         assert again.transport == "a"
 
 
-def test_an_overloaded_server_is_asked_again_when_it_said():
-    attempts = Servers(["a"], retries=1).attempts(None)
-    fail(attempts, ServerOverloaded("busy", 33.0))
-    assert attempts.pause == 33
+def test_an_overloaded_server_is_asked_again_when_it_said_and_not_by_all_at_once():
+    pauses = set()
+    for _ in range(20):
+        attempts = Servers(["a"], retries=1).attempts(None)
+        fail(attempts, ServerOverloaded("busy", 32.0))
+        pauses.add(attempts.pause)
+    assert len(pauses) == 20
+    assert min(pauses) >= 32
+    assert 40 < max(pauses) <= 48
+
+
+def test_where_all_are_overloaded_the_next_try_waits():
+    attempts = Servers(["a", "b"], retries=9).attempts(None)
+    assert fail(attempts, ServerOverloaded("busy", 3.0)) == "a"
+    assert attempts.pause == 0
+    assert fail(attempts, ServerOverloaded("busy", 2.0)) == "b"
+    assert 2 <= attempts.pause <= 3
 
 
 def test_a_pause_that_would_pass_the_deadline_is_not_begun():

@@ -1,53 +1,20 @@
 """Servers that die, come back, and stand in for each other."""
 
-import os
-import signal
-import subprocess
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
-from triton_diffusion import AsyncClient, Client, Completed, Progress, arguments_of
+from triton_diffusion import AsyncClient, Client, Completed, InvalidRequest, Progress, arguments_of
 
-from tests.launching import Server, launch, wait_until_ready
+from tests.proxy import running_nginx
+from tests.replicas import Replica, replicas
 
 PROMPT = "a small red circle on the left of a blue background"
 STEPS = 100  # seconds: time to kill a server in
 PATIENT = 12  # retries: longer than a server takes to start
-
-
-def triton(launcher: subprocess.Popen[str]) -> int:
-    """The process id of the server that `launcher` has started."""
-    children = Path(f"/proc/{launcher.pid}/task/{launcher.pid}/children").read_text().split()
-    (child,) = children
-    return int(child)
-
-
-def kill(launcher: subprocess.Popen[str]) -> None:
-    """End a server as a crash does: no word to anybody."""
-    os.kill(triton(launcher), signal.SIGKILL)
-    launcher.wait(timeout=90)
-
-
-@contextmanager
-def running(repository: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], Server]]:
-    launcher = launch(repository, *options)
-    try:
-        yield launcher, wait_until_ready(launcher)
-    finally:
-        launcher.terminate()
-        launcher.wait(timeout=90)
-
-
-def ports(server: Server) -> list[str]:
-    """The options of a launcher that start a server at the same addresses."""
-    urls = {"http": server.http_url, "grpc": server.grpc_url, "metrics": server.metrics_url}
-    return [f"--{name}-port={url.rpartition(':')[2]}" for name, url in urls.items()]
 
 
 def same(one: Image.Image, other: Image.Image) -> bool:
@@ -59,48 +26,55 @@ def test_a_server_killed_amid_requests_and_started_again_gives_the_same_pictures
     with Client(server.grpc_url) as client:
         (expected,) = client.text_to_image(PROMPT, **settings)
     with (
-        running(shipped_repository) as (first, mortal),
+        replicas(shipped_repository, 1) as (mortal,),
         ThreadPoolExecutor() as pool,
-        Client(mortal.grpc_url, retries=PATIENT) as grpc_client,
-        Client(mortal.http_url, "http", retries=PATIENT) as http_client,
+        Client(mortal.server.grpc_url, retries=PATIENT) as grpc_client,
+        Client(mortal.server.http_url, "http", retries=PATIENT) as http_client,
     ):
         answers = [pool.submit(one.text_to_image, PROMPT, **settings) for one in (grpc_client, http_client)]
-        while mortal.metric("diffusion_active_samples") < 2:
+        while mortal.server.metric("diffusion_active_samples") < 2:
             time.sleep(0.02)
-        kill(first)
+        mortal.kill()
         assert not any(answer.done() for answer in answers)
-        with running(shipped_repository, *ports(mortal)) as (_, again):
-            images = [answer.result(120)[0] for answer in answers]
-            assert again.metric("diffusion_requests_total") == 2
+        mortal.start()
+        images = [answer.result(120)[0] for answer in answers]
+        assert mortal.server.metric("diffusion_requests_total") == 2
     assert all(same(image, expected) for image in images)
 
 
 def test_a_stream_starts_over_on_the_other_server(server, shipped_repository, run):
     steps: list[int] = []
 
-    async def ask(launcher: subprocess.Popen[str], urls: list[str]) -> tuple[Image.Image, Image.Image]:
-        async with AsyncClient(urls) as client:
+    async def ask(mortal: Replica) -> tuple[Image.Image, Image.Image]:
+        async with AsyncClient([mortal.server.grpc_url, server.grpc_url]) as client:
             async for event in client.stream(PROMPT, num_inference_steps=STEPS):
                 if isinstance(event, Progress):
                     steps.append(event.step)
                     if steps == list(range(10)):
-                        kill(launcher)
+                        mortal.kill()
             assert isinstance(event, Completed)
             (image,) = await client.text_to_image(**arguments_of(event.images[0].info))
             return image, event.images[0]
 
-    with running(shipped_repository) as (launcher, mortal):
-        again, streamed = run(ask(launcher, [mortal.grpc_url, server.grpc_url]))
+    with replicas(shipped_repository, 1) as (mortal,):
+        again, streamed = run(ask(mortal))
     assert steps[steps.index(0, 1) :] == list(range(STEPS + 1))
     assert same(again, streamed)
 
 
-def test_of_two_servers_one_is_killed_and_none_of_200_requests_is_lost(server, shipped_repository):
-    with running(shipped_repository) as (launcher, mortal), Client([mortal.grpc_url, server.grpc_url]) as client:
+def test_of_two_servers_one_is_killed_and_none_of_200_requests_is_lost(server, shipped_repository, tmp_path):
+    with (
+        replicas(shipped_repository, 1) as (mortal,),
+        running_nginx(tmp_path, [mortal.server, server], "--plain") as proxy,
+        Client([mortal.server.grpc_url, server.grpc_url]) as direct,
+        Client(proxy.grpc_url) as over_grpc,
+        Client(proxy.http_url, "http") as over_http,
+    ):
+        ways = [direct, over_grpc, over_http]
         done = threading.Semaphore(0)
 
         def ask(k: int) -> Image.Image:
-            (image,) = client.text_to_image(PROMPT, num_inference_steps=4, seed=k % 10)
+            (image,) = ways[k % 3].text_to_image(PROMPT, num_inference_steps=4, seed=k % 10)
             done.release()
             return image
 
@@ -108,13 +82,19 @@ def test_of_two_servers_one_is_killed_and_none_of_200_requests_is_lost(server, s
             answers = [pool.submit(ask, k) for k in range(200)]
             for _ in range(50):
                 assert done.acquire(timeout=60)
-            kill(launcher)
+            mortal.kill()
             images = [answer.result(120) for answer in answers]
     assert all(same(image, images[k % 10]) for k, image in enumerate(images))
 
 
-def test_a_server_that_is_stopped_in_good_order_sends_its_requests_to_the_other(server, shipped_repository):
-    with running(shipped_repository) as (launcher, mortal), Client([mortal.grpc_url, server.grpc_url]) as client:
+def test_a_server_that_is_stopped_in_good_order_sends_its_requests_to_the_other(server, shipped_repository, tmp_path):
+    with (
+        (tmp_path / "log").open("w") as log,
+        replicas(shipped_repository, 1, log=log) as (mortal,),
+        Client([mortal.server.grpc_url, server.grpc_url]) as client,
+    ):
+        with pytest.raises(InvalidRequest):  # an error in a stream must not keep Triton from ending
+            list(client.stream(PROMPT, num_inference_steps=0))
 
         def ask(k: int) -> Image.Image:
             *_, completed = client.stream(PROMPT, num_inference_steps=10, seed=k % 4)
@@ -124,6 +104,7 @@ def test_a_server_that_is_stopped_in_good_order_sends_its_requests_to_the_other(
         with ThreadPoolExecutor(4) as pool:
             answers = [pool.submit(ask, k) for k in range(40)]
             answers[4].result(60)
-            launcher.terminate()
+            mortal.launcher.terminate()
             images = [answer.result(120) for answer in answers]
     assert all(same(image, images[k % 4]) for k, image in enumerate(images))
+    assert "Exit timeout expired" not in (tmp_path / "log").read_text()

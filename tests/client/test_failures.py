@@ -48,6 +48,56 @@ def test_unavailable_for_now_is_overload(status):
 
 
 @pytest.mark.parametrize(
+    ("status", "message"),
+    [
+        ("CANCELLED", "CANCELLED"),
+        ("UNKNOWN", "Stream removed (RST_STREAM (Received RST_STREAM with error code 2))"),
+        ("INTERNAL", "Received RST_STREAM with error code 2"),
+        ("INVALID_ARGUMENT", "Unable to find shared memory region: 'a'"),
+    ],
+)
+def test_a_server_that_is_lost_is_known_by_its_words(status, message):
+    error = error_from_status(status, message, URL, REQUEST)
+    assert type(error) is ServerUnavailable
+    assert (str(error), error.retry_after) == (f"{URL} is not available: {message}", None)
+
+
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [
+        ("NOT_FOUND", "Request for unknown model: 'text_to_image' has no available versions"),
+        ("400", "Request for unknown model: 'text_to_image' has no available versions"),
+        ("UNAVAILABLE", "Server is stopping, scheduler for model has stopped accepting new inference requests"),
+        ("503", "the server is shutting down: send the request again, to another replica or later"),
+    ],
+)
+def test_a_server_that_is_being_stopped_is_asked_again_later(status, message):
+    error = error_from_status(status, message, URL, REQUEST)
+    assert type(error) is ServerUnavailable
+    assert error.retry_after > 1
+    assert str(error) == f"{URL} is not available: {message}"
+
+
+@pytest.mark.parametrize("status", ["UNAVAILABLE", "503"])
+def test_a_full_queue_says_when_to_come_again(status):
+    message = "the queue is full (64 pictures wait): try again in 3 s"
+    error = error_from_status(status, message, URL, REQUEST)
+    assert isinstance(error, ServerOverloaded)
+    assert (str(error), error.retry_after) == (f"{URL} is overloaded: {message}", 3)
+    by_header = error_from_status(status, message, URL, REQUEST, retry_after=7)
+    assert isinstance(by_header, ServerOverloaded)
+    assert by_header.retry_after == 7
+
+
+@pytest.mark.parametrize("status", ["CANCELLED", "499", "500", "INTERNAL"])
+def test_the_server_has_seen_the_deadline_pass(status):
+    message = "the deadline of 2 s has passed: allow more, or ask for fewer steps"
+    error = error_from_status(status, message, URL, REQUEST)
+    assert isinstance(error, DeadlineExceeded)
+    assert str(error) == message
+
+
+@pytest.mark.parametrize(
     ("message", "field"),
     [
         ("height is 100; it must be a multiple of 8", "height"),
@@ -90,6 +140,16 @@ def test_value_and_what_is_allowed(message, value, allowed):
             "UNAVAILABLE: the server is shutting down",
             ServerUnavailable,
             f"{URL} is not available: the server is shutting down",
+        ),
+        (
+            "UNAVAILABLE: the queue is full (64 pictures wait): try again in 3 s",
+            ServerOverloaded,
+            f"{URL} is overloaded: the queue is full (64 pictures wait): try again in 3 s",
+        ),
+        (
+            "DEADLINE_EXCEEDED: the deadline of 2 s has passed: allow more",
+            DeadlineExceeded,
+            "the deadline of 2 s has passed: allow more",
         ),
         ("INTERNAL: unet: out of memory", GenerationFailed, "unet: out of memory"),
         (

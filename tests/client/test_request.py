@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from triton_diffusion import InvalidRequest
+from triton_diffusion._attempts import Deadline
 from triton_diffusion._grpc_wire import infer_message
-from triton_diffusion._http_wire import infer_body
+from triton_diffusion._http_wire import Exchange, cancel, infer, infer_body
 from triton_diffusion._request import DATATYPES, Request, Tensor, checked, new_request
 
 VALUES = {
@@ -24,6 +25,7 @@ VALUES = {
     "timestep_spacing": "karras",
     "eta": 0.25,
     "seed": 2**63 - 1,
+    "priority": "high",
     "preview_interval": 5,
 }
 
@@ -54,7 +56,7 @@ def http_inputs(body: bytes, header_length: int) -> dict[str, tuple[str, list[in
         inputs[tensor["name"]] = tensor["datatype"], tensor["shape"], rest[:size]
         rest = rest[size:]
     assert header["id"] == "0123"
-    assert header["parameters"] == {"binary_data_output": True, "token": "4567"}
+    assert header["parameters"] == {"binary_data_output": True}
     assert rest == b""
     return inputs
 
@@ -65,7 +67,7 @@ def test_the_values_cover_every_field():
 
 @pytest.mark.parametrize("name", DATATYPES)
 def test_grpc(name):
-    message = infer_message(request({name: VALUES[name]}))
+    message = infer_message(request({name: VALUES[name]}), Deadline(None))
     (tensor,) = message.inputs
     assert (message.model_name, message.id) == ("diffusion", "0123")
     assert (tensor.name, tensor.datatype, tensor.shape) == (name, DATATYPES[name], [1])
@@ -74,15 +76,39 @@ def test_grpc(name):
 
 @pytest.mark.parametrize("name", DATATYPES)
 def test_http(name):
-    inputs = http_inputs(*infer_body(request({name: VALUES[name]}), "token"))
+    inputs = http_inputs(*infer_body(request({name: VALUES[name]}), {}))
     assert inputs == {name: (DATATYPES[name], [1], wire_bytes(name))}
 
 
 def test_all_fields_at_once():
     everything = request(VALUES)
-    message, inputs = infer_message(everything), http_inputs(*infer_body(everything, "token"))
+    message, inputs = infer_message(everything, Deadline(None)), http_inputs(*infer_body(everything, {}))
     assert [tensor.name for tensor in message.inputs] == list(inputs) == list(VALUES)
     assert message.raw_input_contents == [content for _, _, content in inputs.values()]
+
+
+def http_parameters(exchange: Exchange) -> dict[str, object]:
+    header = exchange.body[: int(exchange.headers["Inference-Header-Content-Length"])]
+    return json.loads(header)["parameters"]
+
+
+@pytest.mark.parametrize(("timeout", "most"), [(2.5, 2_500_000), (1e-9, 1000), (1e15, 2**62), (math.inf, 2**62)])
+def test_what_is_left_goes_along_in_microseconds(timeout, most):
+    asked = request({"prompt": "a"})
+    over_grpc = infer_message(asked, Deadline(timeout)).parameters["timeout"].int64_param
+    over_http = http_parameters(infer(asked, Deadline(timeout)))["timeout"]
+    for microseconds in (over_grpc, over_http):
+        assert 0.9 * most <= microseconds <= most
+
+
+def test_a_request_over_http_can_be_cancelled_by_its_id():
+    asked = request({"prompt": "a"})
+    assert http_parameters(infer(asked, Deadline(None))) == {"binary_data_output": True, "token": "0123"}
+    assert http_parameters(cancel(asked)) == {"binary_data_output": True, "cancel": "0123"}
+
+
+def test_without_an_end_there_is_no_deadline_to_send():
+    assert not infer_message(request({"prompt": "a"}), Deadline(None)).parameters
 
 
 def test_only_what_was_given_is_sent():

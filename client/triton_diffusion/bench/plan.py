@@ -58,7 +58,7 @@ def carry_out(plan: Plan, analyzer: PerfAnalyzer, report: Callable[[str], None])
         report(f"{alike.name} requests, {concurrency} at once")
         results.levels.append(measure(analyzer, plan.target, alike, "concurrency", concurrency))
     most = max(level.images_per_second for level in results.levels)
-    for rate in (round(share * most, 2) for share in RATES):
+    for rate in (float(f"{share * most:.2g}") for share in RATES):
         report(f"{alike.name} requests, {rate:g} a second")
         results.levels.append(measure(analyzer, plan.target, alike, "request rate", rate))
 

@@ -54,7 +54,7 @@ def measure(analyzer: PerfAnalyzer, target: Target, workload: Workload, load: Lo
         sent_per_second=profile.sent_per_second,
         latency=Percentiles.of(profile.latencies),
         samples_per_step=(after.unet_samples - before.unet_samples) / (after.unet_steps - before.unet_steps),
-        room=1000 * (after.queue_wait_seconds - before.queue_wait_seconds) / requests,
+        room=1000 * (after.queue_wait_seconds - before.queue_wait_seconds) / profile.requests,
         models=models,
     )
 
@@ -63,7 +63,8 @@ def _arguments(target: Target, requests: int, load: Load, value: float) -> list[
     if load == "concurrency":
         how = [f"--concurrency-range={value:g}"]
     else:
-        how = [f"--request-rate-range={value:g}", "--request-distribution=poisson"]
+        # The range's end is 1 unless given, so that a lower start alone asks for more than one load.
+        how = [f"--request-rate-range={value:g}:{value:g}", "--request-distribution=poisson"]
     key = [] if target.admin_key is None else ["-H", f"{ADMIN_HEADER}:{target.admin_key}"]
     return [
         f"-m{MODEL}",

@@ -81,11 +81,12 @@ def gateway(
 def gateway_key(
     name: Annotated[str, typer.Argument(help="Whose key it is: in the metrics, and for the limit of each key.")],
     keys_file: Annotated[Path, typer.Option("--keys", help="The file that the key's hash is added to.")],
+    priority: Annotated[str | None, typer.Option(help="low, normal or high: who has room on the server first")] = None,
 ) -> None:
     """Make an API key for the gateway: prints it, once, and adds its hash to the file."""
     with errors_in_one_line():
         package, _ = _imported()
-        key, line = package.new_key(name)
+        key, line = package.new_key(name, priority)
         with open(os.open(keys_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a", encoding="utf-8") as file:
             file.write(line)
         typer.echo(key)

@@ -41,6 +41,7 @@ def generate(
     sampler: Annotated[str | None, typer.Option(help="ddpm, ddim, dpmpp_2m or dpmpp_2m_sde")] = None,
     spacing: Annotated[str | None, typer.Option(help="timestep_spacing: leading, trailing, linspace, karras")] = None,
     eta: Annotated[float | None, typer.Option(help="Noise of ddim, 0 to 1.")] = None,
+    priority: Annotated[str | None, typer.Option(help="low, normal or high: who has room first")] = None,
     height: Annotated[int | None, typer.Option(help="Pixels.")] = None,
     width: Annotated[int | None, typer.Option(help="Pixels.")] = None,
     url: Url = None,
@@ -69,6 +70,7 @@ def generate(
         "timestep_spacing": spacing,
         "eta": eta,
         "seed": seed,
+        "priority": priority,
     }
     with errors_in_one_line():
         if output.suffix.lower() != ".png" or not output.parent.is_dir():  # before the work, not after it

@@ -94,6 +94,7 @@ def _load(before: ServerMetrics, after: ServerMetrics, seconds: float) -> dict[s
         "requests_in_flight": after.requests_in_flight,
         "waiting_requests": after.waiting_requests,
         "active_samples": after.active_samples,
+        "max_active_samples": after.max_active_samples,
         "requests_per_second": per_second("requests_done"),
         "steps_per_second": steps,
         "samples_per_second": per_second("unet_samples"),
@@ -101,6 +102,9 @@ def _load(before: ServerMetrics, after: ServerMetrics, seconds: float) -> dict[s
         "requests_done": after.requests_done,
         "requests_cancelled": after.requests_cancelled,
         "requests_failed": after.requests_failed,
+        "requests_refused": after.requests_refused,
+        "requests_expired": after.requests_expired,
+        "requests_invalid": after.requests_invalid,
     }
 
 

@@ -16,7 +16,7 @@ from .._response import Checkpoint
 from ._body import MAX_BODY, read_json
 from ._connection import ClientGone, EventStream, while_connected
 from ._failures import Refusal, api_error
-from ._keys import Keys
+from ._keys import Caller, Keys
 from ._limit import Slots
 from ._metrics import Metrics
 from ._order import Order
@@ -60,15 +60,15 @@ def create_app(
 
     app = FastAPI(title="Triton Diffusion gateway", lifespan=lifespan, docs_url=None, redoc_url=None)
 
-    def caller(request: Request) -> str:
-        name = "anonymous" if keys is None else keys.caller(request.headers.get("authorization"))
-        record_of(request).key = name
-        return name
+    def caller(request: Request) -> Caller:
+        known = Caller("anonymous") if keys is None else keys.caller(request.headers.get("authorization"))
+        record_of(request).key = known.name
+        return known
 
     @app.post("/v1/images/generations", response_model=None, openapi_extra=_BODY)
     async def generate(request: Request) -> Response:
         """Make pictures, as OpenAI's images API does."""
-        name = caller(request)
+        name, priority = caller(request)
         order = Order.parsed(await read_json(request, max_body))
         record = record_of(request)
         async with AsyncExitStack() as held:  # until the answer is out: a stream takes it along
@@ -80,7 +80,9 @@ def create_app(
             _check_model(order.model, checkpoint)
             reply = Reply(order, checkpoint, record)
             try:
-                events = client.stream(**order.arguments(), timeout=timeout, request_id=record.request_id)
+                events = client.stream(
+                    **order.arguments(), priority=priority, timeout=timeout, request_id=record.request_id
+                )
                 await held.enter_async_context(aclosing(events))  # which cancels what is not done
                 if not order.stream:
                     return JSONResponse(await while_connected(request, reply.whole(events)))

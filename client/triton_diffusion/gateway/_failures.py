@@ -1,5 +1,6 @@
 """What goes wrong, in OpenAI's shape: {"error": {"message", "type", "param", "code"}}."""
 
+import math
 from collections.abc import Mapping
 from http import HTTPStatus
 
@@ -62,9 +63,9 @@ def _code(status: int) -> str:
 def _of_the_server(error: DiffusionError) -> Refusal:
     match error:
         case ServerUnavailable():
-            seconds = (isinstance(error, ServerOverloaded) and error.retry_after) or _PAUSE
+            seconds = error.retry_after or _PAUSE
             code = "server_overloaded" if isinstance(error, ServerOverloaded) else "server_unavailable"
-            return Refusal(503, code, str(error), headers={"retry-after": f"{seconds:.0f}"})
+            return Refusal(503, code, str(error), headers={"retry-after": f"{math.ceil(seconds)}"})
         case DeadlineExceeded():
             return Refusal(504, "timeout", str(error), headers=_FINAL)
         case _:

@@ -34,10 +34,11 @@ def test_some_requests_at_once(analyzer, server, target):
     assert level.models["unet"].compute * 4 < level.latency.p99
 
 
-def test_some_requests_a_second(analyzer, target):
-    level = measure(analyzer, target, uniform(4, PROMPTS, {"num_inference_steps": 1}), "request rate", 3)
-    assert level.requests == 4
-    assert level.sent_per_second > 0.5
+@pytest.mark.parametrize("rate", [3, 0.9])
+def test_some_requests_a_second(analyzer, target, rate):
+    level = measure(analyzer, target, uniform(3, PROMPTS, {"num_inference_steps": 1}), "request rate", rate)
+    assert level.requests >= 3  # perf_analyzer may send one more before it notices
+    assert rate / 6 < level.sent_per_second < rate * 6
 
 
 def test_what_the_server_refuses_is_told_in_its_own_words(analyzer, target):

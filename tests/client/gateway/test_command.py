@@ -16,16 +16,24 @@ def run(*arguments: str):
 
 def test_a_new_key_is_let_in_and_not_stored(tmp_path):
     file = tmp_path / "keys"
-    keys = [run("gateway-key", name, "--keys", str(file)).stdout.strip() for name in ("alice", "bob")]
-    assert [Keys(file).caller(f"Bearer {key}") for key in keys] == ["alice", "bob"]
+    given = [["alice"], ["bob", "--priority", "high"]]
+    keys = [run("gateway-key", *one, "--keys", str(file)).stdout.strip() for one in given]
+    assert [Keys(file).caller(f"Bearer {key}") for key in keys] == [("alice", None), ("bob", "high")]
     assert not any(key in file.read_text() for key in keys)
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
-def test_a_name_that_would_break_the_file(tmp_path):
-    result = run("gateway-key", "a b", "--keys", str(tmp_path / "keys"))
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["a b"], "name is 'a b': use 1 to 64 letters"),
+        (["alice", "--priority", "urgent"], "priority is 'urgent': use low, normal, high"),
+    ],
+)
+def test_what_would_break_the_file(arguments, message, tmp_path):
+    result = run("gateway-key", *arguments, "--keys", str(tmp_path / "keys"))
     assert result.exit_code == 2
-    assert result.stderr.startswith("triton-diffusion: name is 'a b': use 1 to 64 letters")
+    assert result.stderr.startswith(f"triton-diffusion: {message}")
     assert not list(tmp_path.iterdir())
 
 
@@ -40,11 +48,12 @@ def test_other_machines_need_keys(host):
 def test_a_file_without_keys(tmp_path):
     result = run("gateway", "--keys", str(tmp_path / "keys"))
     assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
-    (tmp_path / "keys").write_text("# nobody\nalice secret\n")
-    result = run("gateway", "--keys", str(tmp_path / "keys"))
-    assert result.exit_code == 2
-    assert "line 2 of" in result.stderr
-    assert "secret" not in result.stderr
+    for line in ("alice secret", f"alice sha256:{'0' * 64} secret"):
+        (tmp_path / "keys").write_text(f"# nobody\n{line}\n")
+        result = run("gateway", "--keys", str(tmp_path / "keys"))
+        assert result.exit_code == 2
+        assert "line 2 of" in result.stderr
+        assert "secret" not in result.stderr
 
 
 def test_a_port_that_is_taken():

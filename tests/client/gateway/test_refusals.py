@@ -102,12 +102,31 @@ def test_the_file_of_keys_is_read_again(mock_gateway, keys_file):
     assert statuses() == [401, 200]
 
 
+def test_the_priority_is_the_keys_and_not_the_callers(mock_gateway, keys_file):
+    sent = []
+
+    class Watching(MockTransport):
+        def stream(self, request, deadline):
+            sent.append(request.fields.get("priority"))
+            return super().stream(request, deadline)
+
+    made = [new_key("alice"), new_key("bob", "low"), new_key("carol", "high")]
+    keys_file.write_text("".join(line for _, line in made))
+    address = mock_gateway(AsyncClient(transport=Watching()), keys=Keys(keys_file)) + PATH
+    for key, _ in made:
+        headers = {"authorization": f"Bearer {key}"}
+        assert httpx2.post(address, json={"prompt": "a"}, headers=headers).status_code == 200
+        refused = httpx2.post(address, json={"prompt": "a", "priority": "high"}, headers=headers)
+        assert (refused.status_code, refused.json()["error"]["param"]) == (400, "priority")
+    assert sent == [None, "low", "high"]
+
+
 @pytest.mark.parametrize(
     ("raised", "status", "code"),
     [
         (GenerationFailed("out of memory", request_id="12"), 500, "generation_failed"),
         (DeadlineExceeded("no result", request_id="12"), 504, "timeout"),
-        (ServerOverloaded("too much", 7.0, request_id="12"), 503, "server_overloaded"),
+        (ServerOverloaded("too much", 6.2, request_id="12"), 503, "server_overloaded"),
         (ZeroDivisionError("secret"), 500, "internal_error"),
     ],
 )

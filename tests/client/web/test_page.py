@@ -114,6 +114,7 @@ def test_the_copied_code_makes_the_same_picture(page, tmp_path):
     fill(page, prompt="a 'large' red circle", seed="3", steps="5")
     generate(page)
     page.locator("#code button").first.click()
+    page.locator("#python .cm-line", has_text="out.png").wait_for()  # the page fills it in a moment later
     python = "\n".join(page.locator("#python .cm-line").all_inner_texts())
     subprocess.run([sys.executable, "-c", python], cwd=tmp_path, check=True)
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "out.png")), pixels(final(page)))
