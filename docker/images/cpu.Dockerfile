@@ -69,4 +69,4 @@ EXPOSE 8000 8001 8002
 HEALTHCHECK --start-period=600s --interval=5s --timeout=5s \
     CMD ["python3", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/v2/health/ready')"]
 ENTRYPOINT ["python3", "docker/launcher.py"]
-CMD ["--host=0.0.0.0"]
+CMD ["--host=0.0.0.0", "--metrics-host=0.0.0.0"]

@@ -150,7 +150,9 @@ def test_the_exporter_fills_a_volume_once_and_the_server_serves_it(pod, exporter
     assert (first.wait(600), second.wait(600)) == (0, 0), first.log + second.log
     assert sorted("is there" in container.log for container in (first, second)) == [False, True]
     assert (tmp_path / "repository").resolve().parent == tmp_path
-    server = pod.start(server_image, "--repository=/models/repository", "--host=0.0.0.0", volumes=models)
+    server = pod.start(
+        server_image, "--repository=/models/repository", "--host=0.0.0.0", "--metrics-host=0.0.0.0", volumes=models
+    )
     server.wait_for("ready: ")
 
 
