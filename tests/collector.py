@@ -31,12 +31,26 @@ class Collector:
         """Service and span of all in a trace (32 hexadecimal digits), once there are `count`, or `timeout` seconds have
         passed."""
 
-        def found() -> list[tuple[str, Any]]:
-            return [(service, span) for service, span in self._arrived if span.trace_id.hex() == trace_id]
+        with self._changed:
+            self._changed.wait_for(lambda: len(self._of(trace_id)) >= count, timeout)
+            return self._of(trace_id)
+
+    def first(self, trace_ids: list[str], count: int, timeout: float = 20.0) -> tuple[str, list[tuple[str, Any]]]:
+        """One of these traces of which `count` spans have arrived, and they. Raises StopIteration where none is."""
+
+        def complete() -> Iterator[tuple[str, list[tuple[str, Any]]]]:
+            return ((trace, spans) for trace in trace_ids if len(spans := self._of(trace)) >= count)
 
         with self._changed:
-            self._changed.wait_for(lambda: len(found()) >= count, timeout)
-            return found()
+            self._changed.wait_for(lambda: any(complete()), timeout)
+            return next(complete())
+
+    def traces(self) -> set[str]:
+        with self._changed:
+            return {span.trace_id.hex() for _, span in self._arrived}
+
+    def _of(self, trace_id: str) -> list[tuple[str, Any]]:
+        return [(service, span) for service, span in self._arrived if span.trace_id.hex() == trace_id]
 
 
 def attributes(holder: Any) -> dict[str, Any]:

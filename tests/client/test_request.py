@@ -101,10 +101,10 @@ def test_what_is_left_goes_along_in_microseconds(timeout, most):
         assert 0.9 * most <= microseconds <= most
 
 
-def test_a_request_over_http_can_be_cancelled_by_its_id():
+def test_a_request_over_http_can_be_cancelled_by_its_token():
     asked = request({"prompt": "a"})
-    assert http_parameters(infer(asked, Deadline(None))) == {"binary_data_output": True, "token": "0123"}
-    assert http_parameters(cancel(asked)) == {"binary_data_output": True, "cancel": "0123"}
+    assert http_parameters(infer(asked, Deadline(None))) == {"binary_data_output": True, "token": "4567"}
+    assert http_parameters(cancel(asked)) == {"binary_data_output": True, "cancel": "4567"}
 
 
 def test_without_an_end_there_is_no_deadline_to_send():

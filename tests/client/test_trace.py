@@ -2,6 +2,7 @@
 
 from opentelemetry.sdk.trace import TracerProvider
 from triton_diffusion import _grpc_wire, _http_wire
+from triton_diffusion._attempts import Deadline
 from triton_diffusion._request import new_request
 from triton_diffusion._trace import trace_context
 
@@ -9,14 +10,15 @@ from triton_diffusion._trace import trace_context
 def test_a_request_belongs_to_the_span_in_which_it_was_made():
     with TracerProvider().get_tracer("test").start_as_current_span("shop") as span:
         request = new_request("diffusion", {"prompt": "a"})
+    deadline = Deadline(None)
     context = span.get_span_context()
     expected = f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
     assert request.trace == {"traceparent": expected}
-    for method in (_grpc_wire.infer(request, None), _grpc_wire.stream(request)):
+    for method in (_grpc_wire.infer(request, deadline, None), _grpc_wire.stream(request, deadline)):
         assert method.call(1.0)["metadata"] == (("traceparent", expected),)
-    assert _http_wire.infer(request).headers["traceparent"] == expected
+    assert _http_wire.infer(request, deadline).headers["traceparent"] == expected
 
 
 def test_without_a_span_there_is_no_trace():
     assert trace_context() == {}
-    assert _grpc_wire.stream(new_request("diffusion", {"prompt": "a"})).call(None)["metadata"] == ()
+    assert _grpc_wire.stream(new_request("diffusion", {"prompt": "a"}), Deadline(None)).call(None)["metadata"] == ()

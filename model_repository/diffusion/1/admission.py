@@ -34,6 +34,8 @@ class Admission:
             if ahead + request.num_images > self._limit:
                 waiting = max(0, ahead - self._room)
                 raise Overloaded(waiting, self._seconds_for(waiting))
+            if not self._inside.total():
+                self._left.clear()  # the time in which nobody was there says nothing about the pace
             self._inside[request.priority] += request.num_images
 
     def leave(self, request: Request) -> None:

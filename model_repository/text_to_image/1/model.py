@@ -31,7 +31,10 @@ class TritonPythonModel:
 
 
 class _Forwarding:
-    """One request. What is needed of Triton's is copied, as it may be gone once `execute` has returned."""
+    """One request. What is needed of Triton's is copied, as it may be gone once `execute` has returned.
+
+    Its trace is not handed on to `diffusion`: where that is gone, Triton crashes.
+    """
 
     def __init__(self, request) -> None:
         # Over HTTP a client that leaves is not noticed, so it may name its request and cancel it with another one.
