@@ -19,7 +19,7 @@ from installation import Installation, LaunchError
 from options import LOOPBACK
 from triton_options import http_host, triton_options
 
-KILL_TIMEOUT = 45
+KILL_TIMEOUT = 20
 """Seconds after which it is ended by force."""
 SHARED_MEMORY = Path("/dev/shm")
 

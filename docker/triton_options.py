@@ -9,8 +9,8 @@ ADMIN_HEADER = "admin-key"
 CLOSED = ("model-repository", "statistics", "trace", "logging")
 MAX_REQUEST = 2**20
 """Bytes; the largest valid request has some 50 KB."""
-EXIT_TIMEOUT = 30
-"""Seconds that Triton takes at most to end by itself."""
+EXIT_TIMEOUT = 10
+"""Seconds that Triton takes at most to end by itself. The requests are done by then, but it waits for idle connections."""
 
 
 def triton_options(arguments: argparse.Namespace, known: frozenset[str]) -> list[str]:
