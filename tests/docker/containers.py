@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -227,6 +228,8 @@ class Container:
         return int(Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text())
 
     def end(self) -> None:
+        with suppress(ValueError, OSError):  # it has ended, or not begun
+            os.kill(self._first, signal.SIGKILL)  # the change of user has undone --kill-child
         self._process.kill()
         self._process.wait()
         self._output.close()
