@@ -10,7 +10,7 @@ CLOSED = ("model-repository", "statistics", "trace", "logging")
 MAX_REQUEST = 2**20
 """Bytes; the largest valid request has some 50 KB."""
 EXIT_TIMEOUT = 10
-"""Seconds that Triton takes at most to end by itself. The requests are done by then, but it waits for idle connections."""
+"""Seconds that Triton takes at most to end by itself: the requests are done by then, but it waits for idle clients."""
 
 
 def triton_options(arguments: argparse.Namespace, known: frozenset[str]) -> list[str]:
