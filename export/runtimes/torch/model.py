@@ -1,6 +1,7 @@
 """Runs the network beside it with PyTorch, as a Triton Python model."""
 
 import json
+import locale
 import os
 from pathlib import Path
 
@@ -13,6 +14,8 @@ class TritonPythonModel:
     """One network, on the GPU where there is one. A request is already a batch, so nothing is gathered here."""
 
     def initialize(self, args):
+        # Triton's Python has the locale C, in which PyTorch cannot read its own templates.
+        locale.setlocale(locale.LC_CTYPE, "C.UTF-8")
         folder = Path(__file__).parent
         config = json.loads(args["model_config"])
         parameters = {key: value["string_value"] for key, value in config["parameters"].items()}
