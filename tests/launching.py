@@ -3,11 +3,13 @@
 import os
 import re
 import secrets
+import socket
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -34,6 +36,18 @@ class Server:
         found = re.findall(rf"^{name}(?:\{{(.*)\}})? (\S+)$", text, re.MULTILINE)
         return sum(float(value) for given, value in found if all(f'{k}="{v}"' in given for k, v in labels.items()))
 
+    def wait_until_idle(self) -> None:
+        """Return once no request is left in it."""
+        deadline = time.monotonic() + 20
+        while self.metric("diffusion_requests_in_flight"):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+    def steps_until_idle(self) -> float:
+        """UNet calls that it has made once no request is left in it."""
+        self.wait_until_idle()
+        return self.metric("diffusion_unet_steps_total")
+
 
 def launch(repository: Path, *options: str, stderr: int | None = None) -> subprocess.Popen[str]:
     """Start the launcher on free ports; the caller ends it. `stderr` as for Popen; a pipe must be read."""
@@ -53,17 +67,24 @@ def wait_until_ready(launcher: subprocess.Popen[str]) -> Server:
 
 
 @contextmanager
-def gateway(*options: str, log: IO[str] | None = None) -> Iterator[str]:
-    """The command `triton-diffusion gateway` with `options`, on a free port: the line that it begins with. Its log goes
-    to standard error, or to `log`."""
+def gateway(*options: str, log: IO[str] | None = None) -> Iterator[tuple[str, str]]:
+    """The command `triton-diffusion gateway` with `options`, on a free port: its address, and the line that it begins
+    with. Its log goes to standard error, or to `log`."""
     process = subprocess.Popen(
         [*COMMAND, "gateway", "--port", "0", *options], env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=log, text=True
     )
     assert process.stdout is not None
     try:
         line = process.stdout.readline()
-        assert line.startswith("http://"), "the gateway has said why on standard error"
-        yield line
+        scheme = "https" if any(option.startswith("--listen-cert") for option in options) else "http"
+        assert line.startswith(f"{scheme}://"), "the gateway has said why on standard error"
+        yield line.split("/v1 ")[0], line
     finally:
         process.terminate()
         process.wait(timeout=60)
+
+
+def free_ports(count: int) -> list[int]:
+    with ExitStack() as stack:  # held until all are chosen
+        listeners = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [listener.getsockname()[1] for listener in listeners]

@@ -1,7 +1,6 @@
 """A real Prometheus with the project's own configuration, and what the project asks it."""
 
 import json
-import socket
 import subprocess
 import tempfile
 import time
@@ -14,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from tests.launching import free_ports
 from tests.tools import tool
 
 MONITORING = Path(__file__).parents[1] / "docker/monitoring"
@@ -60,9 +60,9 @@ def prometheus(targets: Mapping[str, str]) -> Iterator[Prometheus]:
     for job in configuration["scrape_configs"]:
         ((name,),) = [static["targets"] for static in job["static_configs"]]
         job["static_configs"] = [{"targets": [targets[job["job_name"]]], "labels": {"instance": name}}]
-    with tempfile.TemporaryDirectory() as folder, socket.create_server(("127.0.0.1", 0)) as probe:
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
-        probe.close()
+    with tempfile.TemporaryDirectory() as folder:
+        (port,) = free_ports(1)
+        address = f"127.0.0.1:{port}"
         Path(folder, "prometheus.yml").write_text(yaml.safe_dump(configuration))
         process = subprocess.Popen(
             [

@@ -5,11 +5,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.launching import Server
+from tests.launching import Server, free_ports
 from tests.tools import tool
 
 CONFIGURE = Path(__file__).parents[1] / "docker/nginx/configure.py"
@@ -44,12 +44,6 @@ def running_nginx(folder: Path, servers: Sequence[Server], *options: str, quiet:
     finally:
         nginx.terminate()
         nginx.wait(timeout=30)
-
-
-def free_ports(count: int) -> list[int]:
-    with ExitStack() as stack:  # held until all are chosen
-        listeners = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [listener.getsockname()[1] for listener in listeners]
 
 
 def wait_until_listening(url: str, process: "subprocess.Popen[bytes]") -> None:

@@ -4,11 +4,12 @@ import os
 import re
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
 from tests.launching import Server, launch, wait_until_ready
+from tests.processes import processes_of_models, triton_of
 
 SHARED_MEMORY = Path("/dev/shm")
 END_TIMEOUT = 120  # seconds; a launcher drains its server before it ends it
@@ -54,16 +55,16 @@ class Replica:
 
     def kill(self) -> None:
         """End the server as a crash does: no word to anybody."""
-        os.kill(self._triton(), signal.SIGKILL)
+        os.kill(triton_of(self.launcher.pid), signal.SIGKILL)
         self.launcher.wait(END_TIMEOUT)
 
     def kill_model(self, model: str) -> None:
         """End the process of a Python model as a crash does."""
-        os.kill(self._processes_of_models()[model], signal.SIGKILL)
+        os.kill(processes_of_models(self.launcher.pid)[model], signal.SIGKILL)
 
     def shared_memory(self) -> int:
         """Bytes of /dev/shm that the server has, and that those before it have left behind."""
-        command = Path(f"/proc/{self._triton()}/cmdline").read_text()
+        command = Path(f"/proc/{triton_of(self.launcher.pid)}/cmdline").read_text()
         self._regions |= set(re.findall(r"shm-region-prefix-name=(\w+)", command))
         return sum(file.stat().st_size for name in self._regions for file in SHARED_MEMORY.glob(f"{name}*"))
 
@@ -71,19 +72,6 @@ class Replica:
         """End it in good order."""
         self.launcher.terminate()
         self.launcher.wait(END_TIMEOUT)
-
-    def _triton(self) -> int:
-        (child,) = _children(self.launcher.pid)
-        return child
-
-    def _processes_of_models(self) -> dict[str, int]:
-        found = {}
-        for process in _children(self._triton()):
-            with suppress(OSError):  # it has just ended
-                command = Path(f"/proc/{process}/cmdline").read_text()
-                if model := re.search(r"/(\w+)/\d+/model\.py\0", command):
-                    found[model[1]] = process
-        return found
 
 
 @contextmanager
@@ -107,9 +95,3 @@ def _ports(server: Server) -> list[str]:
     """The options that start a launcher at the same addresses."""
     urls = {"http": server.http_url, "grpc": server.grpc_url, "metrics": server.metrics_url}
     return [f"--{name}-port={url.rpartition(':')[2]}" for name, url in urls.items()]
-
-
-def _children(process: int) -> list[int]:
-    """Of all its threads."""
-    files = Path(f"/proc/{process}/task").glob("*/children")
-    return [int(child) for file in files for child in file.read_text().split()]

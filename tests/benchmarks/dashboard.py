@@ -92,8 +92,7 @@ def served(repository: Path) -> Iterator[tuple[Callers, dict[str, str]]]:
             keys = {name: new_key(name) for name in ("alice", "bob")}
             Path(folder, "keys").write_text("".join(line for _, line in keys.values()))
             options = ["--url", server.grpc_url, "--keys", f"{folder}/keys", "--concurrency=64", "--retries=1"]
-            with Path(folder, "log").open("w") as log, gateway(*options, log=log) as line:
-                address = line.split("/v1 ")[0]
+            with Path(folder, "log").open("w") as log, gateway(*options, log=log) as (address, _):
                 callers = Callers(server.grpc_url, address, [key for key, _ in keys.values()])
                 yield (
                     callers,

@@ -1,18 +1,26 @@
 import asyncio
-import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, TypeVar
 
 import pytest
+from triton_diffusion import Client
+
+from tests.launching import free_ports
 
 T = TypeVar("T")
+
+
+@pytest.fixture(scope="module")
+def client(server) -> Iterator[Client]:
+    with Client(server.grpc_url) as client:
+        yield client
 
 
 @pytest.fixture
 def unused_url() -> str:
     """An address of this machine that nothing listens at."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return f"127.0.0.1:{listener.getsockname()[1]}"
+    (port,) = free_ports(1)
+    return f"127.0.0.1:{port}"
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Who the real server lets in and when: deadlines that travel with a request, priorities, and a full queue."""
 
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 
@@ -20,21 +19,16 @@ LONG = {"num_inference_steps": 1000, "seed": 7}  # minutes, for what must end be
 ROOM, QUEUE, MOST_IMAGES = 16, 64, 8  # pictures: in the loop, waiting, of one request
 
 
-def wait_until_idle(server) -> None:
-    while server.metric("diffusion_requests_in_flight"):
-        time.sleep(0.05)
-
-
 @pytest.fixture(scope="module")
 def full(server) -> Iterator[Client]:
     """A client of a server whose loop and queue are full from now on: for the last tests of this file."""
-    wait_until_idle(server)
+    server.wait_until_idle()
     with Client(server.grpc_url, retries=0) as client:
         with ExitStack() as stack:
             for _ in range((ROOM + QUEUE) // MOST_IMAGES):
                 next(stack.enter_context(closing(client.stream(PROMPT, num_images=MOST_IMAGES, **LONG))))
             yield client
-        wait_until_idle(server)
+        server.wait_until_idle()
 
 
 def ask_and_wait(server, way: str, request: Request) -> None:
@@ -54,13 +48,13 @@ def ask_and_wait(server, way: str, request: Request) -> None:
 
 @pytest.mark.parametrize("way", ["gRPC", "stream", "HTTP"])
 def test_the_server_itself_ends_what_is_past_its_deadline(server, way):
-    wait_until_idle(server)
+    server.wait_until_idle()
     before = server_metrics(server.metrics_url)
     request = new_request("diffusion" if way == "stream" else "text_to_image", {"prompt": PROMPT, **LONG})
     with pytest.raises(DeadlineExceeded, match=r"the deadline of 0\.\d+ s has passed") as late:
         ask_and_wait(server, way, request)
     assert late.value.request_id == request.id
-    wait_until_idle(server)
+    server.wait_until_idle()
     after = server_metrics(server.metrics_url)
     assert after.requests_expired == before.requests_expired + 1
     assert 0 < after.unet_steps - before.unet_steps < 200
@@ -68,7 +62,7 @@ def test_the_server_itself_ends_what_is_past_its_deadline(server, way):
 
 @pytest.mark.parametrize("protocol", ["grpc", "http"])
 def test_what_waits_past_its_deadline_never_starts(server, protocol):
-    wait_until_idle(server)
+    server.wait_until_idle()
     before = server_metrics(server.metrics_url)
     url = server.grpc_url if protocol == "grpc" else server.http_url
     with Client(server.grpc_url) as others, Client(url, protocol) as client, ExitStack() as stack:
@@ -76,7 +70,7 @@ def test_what_waits_past_its_deadline_never_starts(server, protocol):
             next(stack.enter_context(closing(others.stream(PROMPT, num_images=8, priority="high", **LONG))))
         with pytest.raises(DeadlineExceeded):
             client.text_to_image(PROMPT, num_inference_steps=1, timeout=1)
-    wait_until_idle(server)
+    server.wait_until_idle()
     after = server_metrics(server.metrics_url)
     assert after.requests_done == before.requests_done
     assert (after.unet_samples - before.unet_samples) % MOST_IMAGES == 0  # one picture would show as one more

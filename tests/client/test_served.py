@@ -1,17 +1,9 @@
 """The clients against the real server, with the checkpoint that ships with the project."""
 
 import asyncio
-import json
 import math
-import os
-import signal
-import subprocess
-import sys
 import threading
-import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, closing
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -28,36 +20,17 @@ from triton_diffusion import (
     Progress,
     Queued,
     ServerUnavailable,
-    WrongServer,
     arguments_of,
-    read_settings,
-    server_metrics,
 )
-from triton_diffusion.cli import app
-from typer.testing import CliRunner
 
 PROMPT = "a small red circle on the left of a blue background"
 LONG = 1000  # steps: many seconds, for what must end before them
-CLIENT = Path(__file__).parents[2] / "client"
-
-
-@pytest.fixture(scope="module")
-def client(server):
-    with Client(server.grpc_url) as client:
-        yield client
 
 
 @pytest.fixture(scope="module")
 def http_client(server):
     with Client(server.http_url, "http") as client:
         yield client
-
-
-def steps_until_idle(server) -> float:
-    """UNet calls that the server has made once no request is left in it."""
-    while server.metric("diffusion_requests_in_flight"):
-        time.sleep(0.05)
-    return server.metric("diffusion_unet_steps_total")
 
 
 def same(one: list[Image.Image], other: list[Image.Image]) -> bool:
@@ -180,17 +153,17 @@ def test_a_request_that_waits_is_told_its_place(client):
 
 
 def test_closing_the_iterator_stops_the_server(server, client):
-    steps, threads = steps_until_idle(server), threading.active_count()
+    steps, threads = server.steps_until_idle(), threading.active_count()
     for _ in range(3):
         with closing(client.stream(PROMPT, num_inference_steps=LONG)) as events:
             assert isinstance(next(events), Progress)
-    assert steps_until_idle(server) - steps < LONG
+    assert server.steps_until_idle() - steps < LONG
     assert threading.active_count() == threads
     assert client.text_to_image(PROMPT, num_inference_steps=2)
 
 
 def test_a_timeout_on_http_stops_the_server(server, http_client, run):
-    steps = steps_until_idle(server)
+    steps = server.steps_until_idle()
     with pytest.raises(DeadlineExceeded):
         http_client.text_to_image(PROMPT, num_inference_steps=LONG, timeout=0.2)
 
@@ -205,12 +178,12 @@ def test_a_timeout_on_http_stops_the_server(server, http_client, run):
             assert task.cancelled()
 
     run(ask())
-    assert steps_until_idle(server) - steps < LONG
+    assert server.steps_until_idle() - steps < LONG
 
 
 @pytest.mark.parametrize("call", ["text_to_image", "stream", "abandoned stream"])
 def test_cancelling_a_task_stops_the_server(server, run, call):
-    steps = steps_until_idle(server)
+    steps = server.steps_until_idle()
 
     async def ask() -> None:
         async with AsyncClient(server.grpc_url) as client:
@@ -232,7 +205,7 @@ def test_cancelling_a_task_stops_the_server(server, run, call):
             assert await client.text_to_image(PROMPT, num_inference_steps=1)
 
     run(ask())
-    assert steps_until_idle(server) - steps < LONG
+    assert server.steps_until_idle() - steps < LONG
 
 
 def test_closing_the_client_ends_its_calls(server, run):
@@ -250,7 +223,7 @@ def test_closing_the_client_ends_its_calls(server, run):
             await task
 
     run(ask())
-    steps_until_idle(server)
+    server.wait_until_idle()
 
 
 def test_many_threads(client, http_client):
@@ -307,118 +280,3 @@ def test_the_wrong_port(server):
     for url, protocol in ((server.http_url, "grpc"), (server.grpc_url, "http")):
         with Client(url, protocol, retries=0) as client, pytest.raises(ServerUnavailable):
             client.text_to_image(PROMPT)
-
-
-@pytest.mark.parametrize("protocol", ["grpc", "http"])
-def test_the_command_writes_what_the_call_returns(server, client, protocol, tmp_path):
-    url = {"grpc": server.grpc_url, "http": server.http_url}[protocol]
-    options = ["--steps", "4", "--seed", "7", "--negative", "green", "--guidance", "3.5", "--sampler", "ddim"]
-    options += ["--spacing", "leading", "--eta", "0.5", "--url", url, "--protocol", protocol, "--timeout", "60"]
-    result = CliRunner().invoke(app, ["generate", PROMPT, "-o", str(tmp_path / "out.png"), *options])
-    assert result.exit_code == 0, result.output
-    assert result.stdout.startswith(f"{tmp_path / 'out.png'}  seed 7\n")
-    assert result.stderr == ""  # no progress bar: it is not a terminal
-    settings = {"negative_prompt": "green", "num_inference_steps": 4, "guidance_scale": 3.5, "sampler": "ddim"}
-    settings |= {"timestep_spacing": "leading", "eta": 0.5, "seed": 7}
-    with Image.open(tmp_path / "out.png") as written:
-        assert same([written], client.text_to_image(PROMPT, **settings))
-    assert read_settings(tmp_path / "out.png").items() >= {"prompt": PROMPT, **settings}.items()
-
-
-def test_the_command_numbers_several_pictures(server, tmp_path):
-    options = ["--num-images", "2", "--steps", "2", "--seed", "7", "--url", server.grpc_url]
-    result = CliRunner().invoke(app, ["generate", PROMPT, "-o", str(tmp_path / "out.png"), *options])
-    assert result.exit_code == 0, result.output
-    for number in range(2):
-        assert read_settings(tmp_path / f"out-{number}.png")["seed"] == 7 + number
-
-
-@pytest.mark.parametrize(("options", "code"), [(["--steps", "0"], 2), (["--steps", "1000", "--timeout", "0.2"], 4)])
-def test_the_commands_errors(server, tmp_path, options, code):
-    arguments = ["generate", PROMPT, "-o", str(tmp_path / "out.png"), "--url", server.grpc_url, *options]
-    result = CliRunner().invoke(app, arguments)
-    assert result.exit_code == code
-    assert result.stderr.startswith("triton-diffusion: ")
-    assert result.stderr.count("\n") == 1
-
-
-@pytest.mark.parametrize("protocol", ["grpc", "http"])
-def test_interrupting_the_command(server, protocol, tmp_path):
-    url = {"grpc": server.grpc_url, "http": server.http_url}[protocol]
-    command = [sys.executable, "-c", "from triton_diffusion.cli import app; app()", "generate", PROMPT, "and another"]
-    steps = steps_until_idle(server)
-    process = subprocess.Popen(
-        [*command, "--steps", str(LONG), "--url", url, "--protocol", protocol],
-        env=os.environ | {"PYTHONPATH": str(CLIENT)},
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    while server.metric("diffusion_unet_steps_total") < steps + 10:
-        assert process.poll() is None
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    output, error = process.communicate(timeout=30)
-    assert (process.returncode, output, error) == (130, "", "triton-diffusion: interrupted\n")
-    assert list(tmp_path.iterdir()) == []
-    assert steps_until_idle(server) - steps < LONG
-
-
-def test_the_command_asks_both_of_two_servers(server, unused_url, tmp_path):
-    options = ["--url", unused_url, "--url", server.grpc_url, "--steps", "2", "-o", str(tmp_path / "out.png")]
-    result = CliRunner().invoke(app, ["generate", "one", "two", "three", *options])
-    assert result.exit_code == 0, result.output
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["out-0.png", "out-1.png", "out-2.png"]
-
-
-@pytest.mark.parametrize("protocol", ["grpc", "http"])
-def test_models_and_status(server, protocol):
-    url = {"grpc": server.grpc_url, "http": server.http_url}[protocol]
-    options = ["--url", url, "--protocol", protocol]
-    result = CliRunner().invoke(app, ["models", *options])
-    assert result.exit_code == 0, result.output
-    assert "unet           1   ready\n" in result.stdout
-    assert "128 x 128 pixels" in result.stdout
-    listed = json.loads(CliRunner().invoke(app, ["models", *options, "--json"]).stdout)
-    assert listed["models"][0] == {"name": "diffusion", "version": "1", "ready": True, "reason": ""}
-    assert listed["checkpoint"]["height"] == 128
-
-
-def test_status(server, client):
-    steps_until_idle(server)
-    options = ["--url", server.grpc_url, "--metrics-url", server.metrics_url]
-    with ThreadPoolExecutor() as pool, closing(client.stream(PROMPT, num_inference_steps=LONG)) as events:
-        next(events)
-        asked = pool.submit(CliRunner().invoke, app, ["status", *options, "--json"])
-        while not asked.done():
-            next(events)
-    load = json.loads(asked.result().stdout)
-    assert load["ready"] is True
-    assert load["requests_in_flight"] == load["active_samples"] == 1
-    assert load["steps_per_second"] > 1
-    assert load["mean_batch"] == 1
-
-
-def test_status_without_metrics(server, unused_url):
-    result = CliRunner().invoke(app, ["status", "--url", server.grpc_url, "--metrics-url", unused_url])
-    assert result.exit_code == 0, result.output
-    assert f"no metrics at {unused_url}" in result.stdout
-
-
-def test_metrics(server, client):
-    steps_until_idle(server)
-    before = server_metrics(server.metrics_url)
-    client.text_to_image(PROMPT, num_images=2, num_inference_steps=3)
-    steps_until_idle(server)
-    after = server_metrics(server.metrics_url)
-    assert after.requests_done == before.requests_done + 1
-    assert after.unet_steps == before.unet_steps + 3
-    assert after.unet_samples == before.unet_samples + 6
-    assert after.requests_in_flight == after.waiting_requests == 0
-    assert after.generation_seconds > before.generation_seconds
-
-
-def test_metrics_of_something_else(server):
-    with pytest.raises(WrongServer, match="is it Triton Diffusion's metrics port"):
-        server_metrics(server.http_url)

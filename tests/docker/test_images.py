@@ -5,7 +5,6 @@ import io
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from PIL import Image as Picture
 
 from tests.docker.containers import Container, Image, Pod, build, needs_containers
 from tests.docker.manifests import VERSION
+from tests.launching import COMMAND
 
 pytestmark = [pytest.mark.slow, needs_containers, pytest.mark.xdist_group("containers")]
 
@@ -84,8 +84,7 @@ def service(server_image: Image, gateway_image: Image, tmp_path_factory: pytest.
 
 def new_key(folder: Path) -> str:
     """An API key, whose hash the file api-keys in `folder` holds."""
-    program = [sys.executable, "-c", "from triton_diffusion.cli import app; app()"]
-    command = [*program, "gateway-key", "test", f"--keys={folder}/api-keys"]
+    command = [*COMMAND, "gateway-key", "test", f"--keys={folder}/api-keys"]
     key = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
     (folder / "api-keys").chmod(0o644)
     return key

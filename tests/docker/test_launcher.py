@@ -16,6 +16,7 @@ import pytest
 from triton_diffusion import Client, ServerUnavailable
 
 from tests.launching import LAUNCHER, launch, wait_until_ready
+from tests.processes import processes_of_models, triton_of
 
 PROMPT = "a red circle"
 
@@ -129,7 +130,7 @@ def test_a_model_whose_process_dies_is_back_soon_and_every_request_has_ended(sta
         lost = [pool.submit(client.text_to_image, PROMPT, num_inference_steps=1000) for _ in range(4)]
         while server.metric("diffusion_active_samples") < 4:
             time.sleep(0.01)
-        os.kill(process_of(model, launcher), signal.SIGKILL)
+        os.kill(processes_of_models(launcher.pid)[model], signal.SIGKILL)
         for asked in lost:
             assert isinstance(asked.exception(timeout=30), ServerUnavailable)
         assert wait_until_ready(launcher) == server, "at the same addresses"
@@ -138,18 +139,6 @@ def test_a_model_whose_process_dies_is_back_soon_and_every_request_has_ended(sta
     _, said = launcher.communicate(timeout=60)
     assert f"launcher: the process of model {model} has died: starting Triton again\n" in said
     assert shared_memory_of(launcher) == []
-
-
-def process_of(model: str, launcher: subprocess.Popen[str]) -> int:
-    """The id of the process that runs the Python model `model`."""
-    (triton,) = children_of(launcher.pid)
-    (process,) = [id for id in children_of(triton) if f"/{model}/1/model.py" in Path(f"/proc/{id}/cmdline").read_text()]
-    return process
-
-
-def children_of(process: int) -> list[int]:
-    lists = Path(f"/proc/{process}/task").glob("*/children")
-    return [int(child) for children in lists for child in children.read_text().split()]
 
 
 def shared_memory_of(launcher: subprocess.Popen[str]) -> list[Path]:
@@ -172,7 +161,7 @@ def test_a_killed_launcher_leaves_no_server_behind(start, shipped_repository):
 def test_a_crashed_server_is_told_and_leaves_no_process_behind(start, shipped_repository):
     launcher = start(shipped_repository, stderr=PIPE)
     wait_until_ready(launcher)
-    triton = int(Path(f"/proc/{launcher.pid}/task/{launcher.pid}/children").read_text())
+    triton = triton_of(launcher.pid)
     os.kill(triton, signal.SIGSEGV)
     _, err = launcher.communicate(timeout=30)
     assert launcher.returncode == 1

@@ -4,13 +4,10 @@ import asyncio
 import json
 import socket
 import ssl
-import subprocess
 import threading
 import time
 import urllib.request
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import httpx2
@@ -19,8 +16,7 @@ import pytest
 from triton_diffusion import AsyncClient, Client, ServerUnavailable, Tls, WrongServer
 
 from tests.certificates import Authority, Signed
-from tests.client.gateway.conftest import COMMAND, ENVIRONMENT
-from tests.launching import launch, wait_until_ready
+from tests.launching import gateway, launch, wait_until_ready
 from tests.proxy import running_nginx
 
 PROMPT = "a small red circle"
@@ -186,27 +182,13 @@ def test_old_versions_of_tls_are_refused(urls, certificates):
             context.wrap_socket(connection, server_hostname="localhost")
 
 
-@contextmanager
-def running_gateway(*options: str) -> Iterator[str]:
-    """The command's gateway; its address."""
-    command = [*COMMAND, "gateway", "--port", "0", *options]
-    process = subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True)
-    try:
-        line = process.stdout.readline()
-        threading.Thread(target=process.stdout.read, daemon=True).start()  # the access log
-        yield line.split("/v1 ")[0]
-    finally:
-        process.terminate()
-        process.wait(timeout=60)
-
-
 def test_the_gateway_speaks_tls_to_both_sides(urls, certificates):
     own, listener = certificates.client, certificates.server
     options = [f"--tls-ca={certificates.ours.certificate}", f"--tls-cert={own.certificate}", f"--tls-key={own.key}"]
     options += [f"--listen-cert={listener.certificate}", f"--listen-key={listener.key}", "--url", urls["grpc"]]
     trusting = ssl.create_default_context(cafile=certificates.ours.certificate)
     order = {"prompt": PROMPT, "steps": 2, "seed": 7}
-    with running_gateway(*options) as url, httpx2.Client(base_url=url, verify=trusting, timeout=60) as http:
+    with gateway(*options) as (url, _), httpx2.Client(base_url=url, verify=trusting, timeout=60) as http:
         assert url.startswith("https://127.0.0.1:")
         assert http.get("/readyz").status_code == 200
         answer = http.post("/v1/images/generations", json=order)

@@ -71,8 +71,8 @@ def test_the_callers_trace_goes_on_and_nothing_else_is_traced(traced_server, spa
 
 def test_the_servers_spans_hang_below_the_gateways(traced_server, spans):
     traces = [secrets.token_hex(16) for _ in range(TRIES)]
-    with gateway(f"--url={traced_server.grpc_url}", f"--trace-url={spans.url}") as line:
-        url = f"{line.split('/v1 ')[0]}/v1/images/generations"
+    with gateway(f"--url={traced_server.grpc_url}", f"--trace-url={spans.url}") as (address, _):
+        url = f"{address}/v1/images/generations"
         body = json.dumps({"prompt": PROMPT, "steps": 1}).encode()
         for trace in traces:
             headers = {"content-type": "application/json", "traceparent": f"00-{trace}-{secrets.token_hex(8)}-01"}

@@ -20,6 +20,7 @@ from export.config import Precision, Runtime
 from export.plans import choose_target
 from export.sizes import choose_sizes
 from export.specification import DIFFUSION, TEXT_TO_IMAGE
+from tests.processes import children
 
 ROOT = Path(__file__).parents[2]
 PARAMETERS = 859.5e6
@@ -49,7 +50,8 @@ def write_one_plan(checkpoint: Path, name: str, repository: Path) -> tuple[list[
 
     def report(text: str) -> None:
         nonlocal together
-        together = max(together, memory(os.getpid(), "VmRSS") + sum(memory(child, "VmHWM") for child in children()))
+        building = sum(memory(child, "VmHWM") for child in children(os.getpid()))
+        together = max(together, memory(os.getpid(), "VmRSS") + building)
         if not text.startswith(f"{begun[-1][0]}, "):
             begun.append((text, time.monotonic()))
 
@@ -59,11 +61,6 @@ def write_one_plan(checkpoint: Path, name: str, repository: Path) -> tuple[list[
     ends = [start for _, start in begun[2:]] + [time.monotonic()]
     took = [(text, end - start) for (text, start), end in zip(begun[1:], ends)]
     return took, max(together, memory(os.getpid(), "VmHWM"))
-
-
-def children() -> list[int]:
-    """The processes that this one has started."""
-    return [int(pid) for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()]
 
 
 def memory(pid: int, kind: str) -> float:

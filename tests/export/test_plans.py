@@ -22,6 +22,7 @@ from export.gate import LIMITS, check_output, random_inputs
 from export.plans import Target, check_version, choose_target, parse_sms, run_builder, shapes, write_plan
 from export.sizes import choose_sizes
 from export.specification import Model, Range, Sizes, engines
+from tests.processes import children
 
 CHECKPOINT = Path(__file__).parents[2] / "export/shapes/checkpoint"
 MODELS = ("text_encoder", "unet", "vae_decoder")
@@ -147,8 +148,8 @@ def test_a_network_that_cannot_be_built_is_told_with_the_reason(tmp_path: Path) 
 
 def builders() -> list[int]:
     """The process ids of the builders that this process runs."""
-    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-    return [int(child) for child in children if b"export.plan_builder" in Path(f"/proc/{child}/cmdline").read_bytes()]
+    found = children(os.getpid())
+    return [child for child in found if b"export.plan_builder" in Path(f"/proc/{child}/cmdline").read_bytes()]
 
 
 @pytest.mark.parametrize("graph", ["unet"], indirect=True)

@@ -55,9 +55,9 @@ def other_key(keys_file: Path) -> str:
 def gateway(server, key: str, other_key: str, keys_file: Path) -> Iterator[str]:
     """The command `triton-diffusion gateway` before the real server, two generations a key; its address."""
     options = ["--url", server.grpc_url, "--keys", str(keys_file), "--concurrency", "2"]
-    with gateway_command(*options) as line:
+    with gateway_command(*options) as (address, line):
         assert f"for 2 keys, from {server.grpc_url}" in line
-        yield line.split("/v1 ")[0]
+        yield address
 
 
 def _command(*arguments: str) -> str:

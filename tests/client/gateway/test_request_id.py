@@ -31,8 +31,8 @@ def gateway_log(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def address(server, gateway_log):
-    with gateway_log.open("w") as log, gateway("--url", server.grpc_url, log=log) as line:
-        yield line.split("/v1 ")[0]
+    with gateway_log.open("w") as log, gateway("--url", server.grpc_url, log=log) as (url, _):
+        yield url
 
 
 def test_a_request_to_the_gateway(address, gateway_log, server_log):

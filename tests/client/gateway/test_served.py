@@ -45,13 +45,6 @@ def metric(address: str, name: str, **labels: str) -> float:
     return sum(float(value) for given, value in found if all(f'{k}="{v}"' in given for k, v in labels.items()))
 
 
-def steps_until_idle(server) -> float:
-    """UNet calls that the server has made once no request is left in it."""
-    while server.metric("diffusion_requests_in_flight"):
-        time.sleep(0.05)
-    return server.metric("diffusion_unet_steps_total")
-
-
 def curl(*arguments: str) -> list[str]:
     return ["curl", "--silent", "--show-error", "--no-buffer", "--max-time", "60", *arguments]
 
@@ -157,7 +150,7 @@ def test_the_field_that_the_server_refuses_is_named(client, field, value, stream
 
 
 def test_leaving_a_stream_stops_the_work_within_a_step(server, gateway, key):
-    before, cancelled = steps_until_idle(server), metric(gateway, "generations_total", outcome="cancelled")
+    before, cancelled = server.steps_until_idle(), metric(gateway, "generations_total", outcome="cancelled")
     body = {"prompt": PROMPT, "stream": True, "steps": LONG}
     with httpx2.stream(
         "POST", f"{gateway}/v1/images/generations", json=body, headers={"authorization": f"Bearer {key}"}
@@ -166,21 +159,21 @@ def test_leaving_a_stream_stops_the_work_within_a_step(server, gateway, key):
             if line == f": step 10 of {LONG}":
                 break
     # One step more; the others happened while the news travelled, on machines with more to do.
-    assert steps_until_idle(server) - before <= 10 + 10
+    assert server.steps_until_idle() - before <= 10 + 10
     assert metric(gateway, "generations_total", outcome="cancelled") == cancelled + 1
     assert metric(gateway, "in_flight") == 0
 
 
 def test_closing_openais_stream_stops_the_work(server, gateway, client):
-    before, cancelled = steps_until_idle(server), metric(gateway, "generations_total", outcome="cancelled")
+    before, cancelled = server.steps_until_idle(), metric(gateway, "generations_total", outcome="cancelled")
     with closing(client.images.generate(prompt=PROMPT, stream=True, partial_images=3, extra_body={"steps": LONG})):
         pass
-    assert steps_until_idle(server) - before < LONG / 4
+    assert server.steps_until_idle() - before < LONG / 4
     assert metric(gateway, "generations_total", outcome="cancelled") == cancelled + 1
 
 
 def test_hanging_up_while_waiting_for_the_picture_stops_the_work(server, gateway, key):
-    before, cancelled = steps_until_idle(server), metric(gateway, "generations_total", outcome="cancelled")
+    before, cancelled = server.steps_until_idle(), metric(gateway, "generations_total", outcome="cancelled")
     url, header = f"{gateway}/v1/images/generations", f"Authorization: Bearer {key}"
     process = subprocess.Popen(curl(url, "-H", header, "--json", json.dumps({"prompt": PROMPT, "steps": LONG})))
     while server.metric("diffusion_unet_steps_total") < before + 5:
@@ -188,7 +181,7 @@ def test_hanging_up_while_waiting_for_the_picture_stops_the_work(server, gateway
         time.sleep(0.02)
     process.kill()
     process.wait()
-    assert steps_until_idle(server) - before < LONG / 4
+    assert server.steps_until_idle() - before < LONG / 4
     assert metric(gateway, "generations_total", outcome="cancelled") == cancelled + 1
 
 

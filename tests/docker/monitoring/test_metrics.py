@@ -13,8 +13,8 @@ GUIDE = (ROOT / "docs/monitoring.md").read_text()
 
 @pytest.fixture(scope="module")
 def addresses(server):
-    with gateway("--url", server.grpc_url) as line:
-        yield {"server": f"http://{server.metrics_url}", "gateway": line.split("/v1 ")[0]}
+    with gateway("--url", server.grpc_url) as (address, _):
+        yield {"server": f"http://{server.metrics_url}", "gateway": address}
 
 
 @pytest.mark.parametrize("name", ["server", "gateway"])

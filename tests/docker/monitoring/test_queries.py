@@ -39,8 +39,7 @@ def needs_gpu(expression: str) -> bool:
 @pytest.fixture(scope="module")
 def watching(server) -> Iterator[Prometheus]:
     """Prometheus, after some seconds of load on the server and on a gateway before it."""
-    with gateway("--url", server.grpc_url) as line:
-        address = line.split("/v1 ")[0]
+    with gateway("--url", server.grpc_url) as (address, _):
         targets = {
             "triton-diffusion-server": server.metrics_url,
             "triton-diffusion-gateway": address.removeprefix("http://"),

@@ -76,16 +76,9 @@ def test_a_drawn_seed_is_returned_and_makes_the_picture_again(stream, grpc_infer
     np.testing.assert_array_equal(last["image"], again)
 
 
-def wait_until_idle(server):
-    deadline = time.monotonic() + 20
-    while server.metric("diffusion_requests_in_flight"):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 @pytest.mark.parametrize("model", ["diffusion", "text_to_image"])
 def test_a_cancelled_request_stops_the_loop(server, wire_inputs, model):
-    wait_until_idle(server)
+    server.wait_until_idle()
     cancelled, steps = (server.metric(f"diffusion_{name}_total") for name in ("requests", "unet_steps"))
     fields = wire_inputs(prompt=PROMPT, num_inference_steps=1000)
     with tritonclient.grpc.InferenceServerClient(server.grpc_url) as client:
@@ -98,7 +91,7 @@ def test_a_cancelled_request_stops_the_loop(server, wire_inputs, model):
             time.sleep(0.01)
         at_cancel = server.metric("diffusion_unet_steps_total")
         client.stop_stream(cancel_requests=True) if model == "diffusion" else call.cancel()
-        wait_until_idle(server)
+        server.wait_until_idle()
     taken = server.metric("diffusion_unet_steps_total") - at_cancel
     assert taken < 20, "the steps that ran while the cancellation was on its way"
     assert server.metric("diffusion_requests_total") == cancelled + 1
@@ -107,7 +100,7 @@ def test_a_cancelled_request_stops_the_loop(server, wire_inputs, model):
 
 @pytest.mark.parametrize("kind", [tritonclient.grpc, tritonclient.http], ids=["grpc", "http"])
 def test_a_request_past_its_deadline_ends_within_a_step_and_is_told(server, kind):
-    wait_until_idle(server)
+    server.wait_until_idle()
     steps, expired = (server.metric(f"diffusion_{name}_total") for name in ("unet_steps", "requests"))
     url = server.grpc_url if kind is tritonclient.grpc else server.http_url
     with kind.InferenceServerClient(url) as client:
@@ -120,7 +113,7 @@ def test_a_request_past_its_deadline_ends_within_a_step_and_is_told(server, kind
 
 
 def test_a_short_request_does_not_wait_for_long_ones_that_fill_the_loop(server, wire_inputs, grpc_infer):
-    wait_until_idle(server)
+    server.wait_until_idle()
     with tritonclient.grpc.InferenceServerClient(server.grpc_url) as client:
         fields = wire_inputs(prompt=PROMPT, num_images=8, num_inference_steps=1000)
         calls = [client.async_infer("text_to_image", fields, lambda result, error: None) for _ in range(3)]
@@ -132,12 +125,12 @@ def test_a_short_request_does_not_wait_for_long_ones_that_fill_the_loop(server, 
         between = server.metric("diffusion_unet_steps_total") - before
         for call in calls:
             call.cancel()
-        wait_until_idle(server)
+        server.wait_until_idle()
     assert between < 2 + 6, "one step to join and its own two, and what ran before and after on the way"
 
 
 def test_a_request_of_high_priority_overtakes_those_that_wait(server, wire_inputs, grpc_infer):
-    wait_until_idle(server)
+    server.wait_until_idle()
     ended: list[str] = []
 
     def ask(name: str, **fields) -> None:
