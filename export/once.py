@@ -34,6 +34,7 @@ PROGRAM = (
     "export/**/*.py",
     *(f"model_repository/{name}/**/*.{kind}" for name in HAND_WRITTEN_MODELS for kind in ("py", "pbtxt")),
 )
+ENDING = (signal.SIGTERM, signal.SIGINT)
 LIBRARIES = ("torch", "diffusers", "transformers", "tokenizers", "onnx", "onnxscript")
 
 
@@ -102,14 +103,23 @@ def export_once(arguments: argparse.Namespace, options: Sequence[str]) -> None:
 def _export(lock: int, *arguments: str) -> None:
     # In a session of its own, so that Ctrl-C reaches us alone: told twice to end, it could not tidy up. It has the lock
     # too, so that nobody else exports before it has ended, even if we are killed.
-    with subprocess.Popen([*EXPORT, *arguments], start_new_session=True, pass_fds=[lock]) as process:
+    # A signal that comes before `process` is known would leave it running, so it waits until then.
+    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    with subprocess.Popen(
+        [*EXPORT, *arguments], start_new_session=True, pass_fds=[lock], preexec_fn=_heed_signals
+    ) as process:
         try:
+            _heed_signals()
             code = process.wait()
         except BaseException:
             process.terminate()
             raise
     if code:
         raise SystemExit(code)
+
+
+def _heed_signals() -> None:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
 
 
 def _lead(link: Path, repository: Path) -> None:
@@ -123,7 +133,7 @@ def _stop(number: int, _: object) -> NoReturn:
 
 
 def main() -> None:
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in ENDING:
         signal.signal(number, _stop)
     try:
         export_once(*parse_arguments())
