@@ -36,16 +36,16 @@ class Server:
         found = re.findall(rf"^{name}(?:\{{(.*)\}})? (\S+)$", text, re.MULTILINE)
         return sum(float(value) for given, value in found if all(f'{k}="{v}"' in given for k, v in labels.items()))
 
-    def wait_until_idle(self) -> None:
+    def wait_until_idle(self, seconds: float = 20) -> None:
         """Return once no request is left in it."""
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + seconds
         while self.metric("diffusion_requests_in_flight"):
             assert time.monotonic() < deadline
             time.sleep(0.02)
 
     def steps_until_idle(self) -> float:
         """UNet calls that it has made once no request is left in it."""
-        self.wait_until_idle()
+        self.wait_until_idle(60)
         return self.metric("diffusion_unet_steps_total")
 
 

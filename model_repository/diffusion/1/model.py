@@ -6,6 +6,7 @@ import math
 import os
 import secrets
 import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
@@ -44,6 +45,9 @@ class TritonPythonModel:
             TritonMetrics(),
         )
         self._by_token: dict[str, TritonResponder] = {}
+        self._cancelled_before: deque[str] = deque(
+            maxlen=256
+        )  # tokens of requests that have yet to come, or have ended
 
     def execute(self, requests: list) -> None:
         for request in requests:
@@ -69,15 +73,19 @@ class TritonPythonModel:
             self._pipeline.refuse(error, responder)
             return
         if token:
+            responder.cancelled = token in self._cancelled_before
             self._by_token[token] = responder
             responder.on_last = functools.partial(self._by_token.pop, token)
         microseconds = request.timeout()
         self._pipeline.submit(parsed, responder, microseconds / 1e6 if microseconds else math.inf)
 
     def _cancel(self, token: str) -> None:
-        """Drop the request that `text_to_image` sent with `token`: BLS has no cancellation of its own."""
+        """Drop the request that `text_to_image` sent with `token`, or will: BLS cannot cancel, so this is a request
+        as well, and may overtake the other."""
         responder = self._by_token.get(token)
-        if responder is not None:
+        if responder is None:
+            self._cancelled_before.append(token)
+        else:
             responder.cancelled = True
 
 

@@ -98,6 +98,16 @@ def test_a_cancelled_request_stops_the_loop(server, wire_inputs, model):
     assert server.metric("diffusion_active_samples") == 0
 
 
+def test_a_request_that_is_cancelled_before_it_comes_makes_no_step(server):
+    before = server.steps_until_idle()
+    with tritonclient.http.InferenceServerClient(server.http_url) as client:
+        asked = inputs(tritonclient.http, {"prompt": PROMPT, "num_inference_steps": 1000})
+        for role in ("cancel", "token"):
+            with pytest.raises(InferenceServerException, match="the request was cancelled"):
+                client.infer("text_to_image", asked, parameters={role: "overtaken"})
+    assert server.steps_until_idle() == before
+
+
 @pytest.mark.parametrize("kind", [tritonclient.grpc, tritonclient.http], ids=["grpc", "http"])
 def test_a_request_past_its_deadline_ends_within_a_step_and_is_told(server, kind):
     server.wait_until_idle()
@@ -107,6 +117,7 @@ def test_a_request_past_its_deadline_ends_within_a_step_and_is_told(server, kind
         asked = inputs(kind, {"prompt": PROMPT, "num_inference_steps": 1000})
         with pytest.raises(InferenceServerException, match=r"the deadline of 0\.5 s has passed"):
             client.infer("text_to_image", asked, timeout=500_000)
+    server.wait_until_idle()  # it counts when it has answered
     assert server.metric("diffusion_requests_total") == expired + 1
     assert 0 < server.metric("diffusion_unet_steps_total") - steps < 500
     assert server.metric("diffusion_active_samples") == 0
