@@ -3,9 +3,9 @@
 PYTHON ?= python3.11
 VENV := build/venv
 RUN := $(VENV)/bin/python
-CHECKPOINT ?= export/shapes/checkpoint
+CHECKPOINT ?= shapes/checkpoint
 PROMPT ?= a large red circle on the left of a blue background
-PACKAGES := export docker client/triton_diffusion model_repository/diffusion/1
+PACKAGES := export shapes benchmarks docker client/triton_diffusion model_repository/diffusion/1
 export TOKENIZERS_PARALLELISM := false
 
 .DEFAULT_GOAL := help
@@ -35,13 +35,13 @@ test-slow: $(VENV)/installed ## Run the tests that take minutes or gigabytes
 	$(RUN) -m pytest -m slow -s
 
 latency: model_repository/unet ## Measure where the milliseconds of one served picture go
-	$(RUN) -m tests.benchmarks.one_picture
+	$(RUN) -m benchmarks.latency
 
 bench: model_repository/unet ## Load-test the server with perf_analyzer, write build/bench/report.html (minutes)
-	$(RUN) -m tests.benchmarks.load --output build/bench
+	$(RUN) -m benchmarks.load --output build/bench
 
 dashboard: model_repository/unet ## Fill the Grafana dashboard with a real load and draw it into docs/dashboard.png
-	$(RUN) -m tests.benchmarks.dashboard docs/dashboard.png
+	$(RUN) -m benchmarks.dashboard docs/dashboard.png
 
 # Kustomize cannot make a PrometheusRule of a file, so Kubernetes has a copy; a test holds the two equal.
 RULE := docker/kubernetes/components/monitoring/prometheus-rule.yaml
@@ -49,10 +49,10 @@ rules: ## Copy docker/monitoring/prometheus/rules.yml for Kubernetes
 	sed -i '/^spec:/q' $(RULE)
 	sed 's/^./  &/' docker/monitoring/prometheus/rules.yml >> $(RULE)
 resilience: model_repository/unet ## Kill, restart and overload servers and count what is lost, into docs/resilience.json (minutes)
-	$(RUN) -m tests.benchmarks.resilience --output docs/resilience.json
+	$(RUN) -m benchmarks.resilience --output docs/resilience.json
 
 ladder: $(VENV)/installed ## Measure CHECKPOINT from DDPM-1000 to TensorRT, quality too (hours), into docs/ladder.*
-	$(RUN) -m export benchmark $(CHECKPOINT) --output docs/ladder.json
+	$(RUN) -m benchmarks.ladder $(CHECKPOINT) --output docs/ladder.json
 
 lint: $(VENV)/installed ## Check style and types
 	$(VENV)/bin/ruff check .

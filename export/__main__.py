@@ -1,11 +1,7 @@
-"""The command line: `python -m export CHECKPOINT` writes a Triton model repository.
-
-`python -m export benchmark CHECKPOINT` measures the checkpoint instead: see `export/benchmark`.
-"""
+"""The command line: `python -m export CHECKPOINT` writes a Triton model repository."""
 
 import errno
 import signal
-import sys
 import time
 from pathlib import Path
 from typing import Annotated
@@ -14,21 +10,21 @@ import typer
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from export.checkpoint import read_checkpoint
+from export.checkpoint.components import read_checkpoint
 from export.config import USUAL_PRECISION, Precision, Runtime
 from export.errors import ExportError
-from export.plans import choose_target
+from export.plan.plans import choose_target
 from export.quiet import quiet_libraries
 from export.repository import Export, write_repository
+from export.runtimes.torch_model import check_precision, choose_compilation
 from export.sizes import choose_sizes
-from export.torch_runtime import check_precision, choose_compilation
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
-@app.command(epilog="To measure a checkpoint instead: python -m export benchmark CHECKPOINT")
+@app.command(epilog="To measure a checkpoint instead: python -m benchmarks.ladder CHECKPOINT")
 def export(
     checkpoint: Annotated[
         str, typer.Argument(metavar="CHECKPOINT", help="A folder in diffusers' layout, or a Hugging Face hub name.")
@@ -104,10 +100,4 @@ def _fail(message: str, code: int) -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["benchmark"]:
-        # Imported here because it brings diffusers' pipelines with it, which take seconds that an export need not wait.
-        from export.benchmark.command import app as benchmark
-
-        benchmark(sys.argv[2:], prog_name="python -m export benchmark")
-    else:
-        app()
+    app()

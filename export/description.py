@@ -6,8 +6,8 @@ Clients read a part of it from the engines' configurations, which Triton sends t
 import json
 from typing import Any
 
-from export.checkpoint import Checkpoint
-from export.schedule import STEPS_OFFSET
+from export.checkpoint.components import Checkpoint
+from export.checkpoint.schedule import STEPS_OFFSET
 from export.specification import LATENT_CHANNELS, MAX_BATCH, Sizes
 
 FOR_CLIENTS = ("name", "height", "width", "height_range", "width_range", "vae_factor", "guidance_scale")

@@ -8,17 +8,17 @@ from pathlib import Path
 
 import torch
 
-from export.checkpoint import Checkpoint
+from export.checkpoint.components import Checkpoint
+from export.checkpoint.tokenizer import standalone_tokenizer
 from export.config import SETTINGS, Precision, Runtime, config_pbtxt
 from export.description import describe, for_clients
-from export.gate import check_graph
-from export.graphs import axes, write_graph
+from export.graph.gate import check_graph
+from export.graph.graphs import axes, write_graph
 from export.modules import TextEncoder, UNet, VaeDecoder
-from export.plans import Target, write_plan
+from export.plan.plans import Target, write_plan
+from export.runtimes.torch_model import Compilation, torch_parameters, write_torch_model
 from export.specification import HAND_WRITTEN_MODELS, Model, Sizes, engines
 from export.staging import install, staging_folder
-from export.tokenizer import standalone_tokenizer
-from export.torch_runtime import Compilation, torch_parameters, write_torch_model
 
 HAND_WRITTEN = Path(__file__).resolve().parents[1] / "model_repository"
 # The UNet comes last: what is wrong with the others shows before its long export.

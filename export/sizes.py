@@ -2,7 +2,7 @@
 
 import re
 
-from export.checkpoint import Checkpoint
+from export.checkpoint.components import Checkpoint
 from export.errors import RequestError
 from export.specification import Range, Sizes
 

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.launching import Server, launch, wait_until_ready
+from tests.support.launching import Server, launch, wait_until_ready
 
 ROOT = Path(__file__).parents[1]
-SHIPPED = ROOT / "export/shapes/checkpoint"
+pytest_plugins = ["tests.support.exports"]
+SHIPPED = ROOT / "shapes/checkpoint"
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist, which reads the groups

@@ -25,18 +25,19 @@ LABEL org.opencontainers.image.title="Triton Diffusion exporter" \
 COPY --from=exporter-packages /opt/venv /opt/venv
 COPY model_repository model_repository
 COPY export export
+COPY shapes/checkpoint shapes/checkpoint
 RUN install --directory --owner=1000 --group=1000 /models
 ENV HF_HOME=/models/cache/huggingface
 USER 1000:1000
 # One-shot: it ends when the repository is there, so nothing can ask after its health.
 HEALTHCHECK NONE
-ENTRYPOINT ["python", "-m", "export.once"]
-CMD ["export/shapes/checkpoint", "--models=/models", "--link=/models/repository"]
+ENTRYPOINT ["python", "-m", "export.cached"]
+CMD ["shapes/checkpoint", "--models=/models", "--link=/models/repository"]
 
 
 # The checkpoint that ships with the project, so that the server image has something to serve.
 FROM exporter AS shipped
-RUN python -m export export/shapes/checkpoint --repository /models/repository
+RUN python -m export shapes/checkpoint --repository /models/repository
 
 
 FROM base AS server-packages

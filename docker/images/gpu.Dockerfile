@@ -20,14 +20,15 @@ RUN python3 -m pip install --no-cache-dir --break-system-packages --ignore-insta
 WORKDIR /opt/triton-diffusion
 COPY model_repository model_repository
 COPY export export
+COPY shapes/checkpoint shapes/checkpoint
 RUN install --directory --owner=1000 --group=1000 /models
 # For what is kept between exports: checkpoints of the hub, and what TensorRT has timed.
 ENV HF_HOME=/models/cache/huggingface XDG_CACHE_HOME=/models/cache
 USER 1000:1000
 # One-shot: it ends when the repository is there, so nothing can ask after its health.
 HEALTHCHECK NONE
-ENTRYPOINT ["python3", "-m", "export.once"]
-CMD ["export/shapes/checkpoint", "--models=/models", "--link=/models/repository", "--runtime=tensorrt"]
+ENTRYPOINT ["python3", "-m", "export.cached"]
+CMD ["shapes/checkpoint", "--models=/models", "--link=/models/repository", "--runtime=tensorrt"]
 
 
 FROM nvcr.io/nvidia/tritonserver:${NGC_RELEASE}-py3 AS server

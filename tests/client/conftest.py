@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 import pytest
 from triton_diffusion import Client
 
-from tests.launching import free_ports
+from tests.support.launching import free_ports
 
 T = TypeVar("T")
 

@@ -14,7 +14,7 @@ from triton_diffusion import read_settings
 from triton_diffusion.cli import app
 from typer.testing import CliRunner
 
-from tests.launching import COMMAND, ENVIRONMENT
+from tests.support.launching import COMMAND, ENVIRONMENT
 
 PROMPT = "a small red circle on the left of a blue background"
 LONG = 1000  # steps: many seconds, for what must end before them

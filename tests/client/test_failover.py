@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 from triton_diffusion import AsyncClient, Client, Completed, InvalidRequest, Progress, arguments_of
 
-from tests.proxy import running_nginx
-from tests.replicas import Replica, replicas
+from tests.support.proxy import running_nginx
+from tests.support.replicas import Replica, replicas
 
 PROMPT = "a small red circle on the left of a blue background"
 STEPS = 100  # seconds: time to kill a server in

@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.benchmarks.resilience.failover import kill_one, restart_all
-from tests.benchmarks.resilience.figures import Figure
-from tests.proxy import running_nginx
-from tests.replicas import replicas
+from benchmarks.resilience.failover import kill_one, restart_all
+from benchmarks.resilience.figures import Figure
+from tests.support.proxy import running_nginx
+from tests.support.replicas import replicas
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from triton_diffusion import AsyncClient, Client, DeadlineExceeded, InvalidReque
 from triton_diffusion._attempts import Deadline
 from triton_diffusion._shared_memory import Region, Regions
 
-from tests.launching import launch, wait_until_ready
+from tests.support.launching import launch, wait_until_ready
 
 PROMPT = "a small red circle on the left of a blue background"
 SETTINGS = {"num_images": 2, "num_inference_steps": 2, "seed": 7}

@@ -7,7 +7,7 @@ from contextlib import suppress
 import pytest
 from triton_diffusion import AsyncClient, Client, InvalidRequest
 
-from tests.launching import launch, wait_until_ready
+from tests.support.launching import launch, wait_until_ready
 
 
 def test_refused_streams_do_not_keep_the_server_from_stopping(shipped_repository):

@@ -7,7 +7,7 @@ from triton_diffusion import AsyncClient, Client, InvalidRequest, Tls
 from triton_diffusion.cli import app
 from typer.testing import CliRunner
 
-from tests.certificates import Authority
+from tests.support.certificates import Authority
 
 ADDRESSES = ("grpcs://localhost:1", "https://localhost:1")
 

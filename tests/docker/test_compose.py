@@ -16,7 +16,7 @@ from triton_diffusion.cli import app
 from triton_diffusion.cli.gateway import DRAIN
 from triton_diffusion.gateway import Keys
 
-from export import once
+from export import cached
 from tests.docker.dockerfiles import inherited, stages
 from tests.docker.manifests import ROOT, VERSION
 
@@ -164,7 +164,7 @@ def image_of(name: str) -> tuple[str, str]:
 def test_the_server_for_gpus_serves_what_the_exporter_made_on_the_same_gpu(monkeypatch):
     exporter, server = SERVICES["exporter"], SERVICES["server-gpu"]
     assert server["depends_on"]["exporter"]["condition"] == "service_completed_successfully"
-    arguments, options = once.parse_arguments(exporter["command"])
+    arguments, options = cached.parse_arguments(exporter["command"])
     assert (arguments.runtime, options) == ("tensorrt", [])
     assert str(arguments.link) in inherited("gpu.Dockerfile", "server", "CMD")[-1]
     mounts = [service["volumes"][0] for service in (exporter, server)]

@@ -12,7 +12,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from export import once
+from export import cached
 from tests.docker.dockerfiles import FILES, IMAGES, inherited, stages
 from tests.docker.manifests import ROOT
 
@@ -107,7 +107,7 @@ def test_the_commands_are_understood(file, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["launcher.py", *command])
     served = launcher.parse_arguments()
     assert served.host == "0.0.0.0"
-    arguments, options = once.parse_arguments(json.loads(inherited(file, "exporter", "CMD")[-1]))
+    arguments, options = cached.parse_arguments(json.loads(inherited(file, "exporter", "CMD")[-1]))
     assert options == []
     assert (ROOT / arguments.checkpoint / "model_index.json").exists()
     if file == "gpu.Dockerfile":

@@ -9,7 +9,7 @@ from triton_diffusion import Client
 from tritonclient.grpc import service_pb2 as messages
 from tritonclient.grpc import service_pb2_grpc
 
-from tests.launching import ADMIN_KEY
+from tests.support.launching import ADMIN_KEY
 
 HTTP_KEY, GRPC_KEY = "admin-key", "triton-grpc-protocol-admin-key"
 

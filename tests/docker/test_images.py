@@ -15,7 +15,7 @@ from PIL import Image as Picture
 
 from tests.docker.containers import Container, Image, Pod, build, needs_containers
 from tests.docker.manifests import VERSION
-from tests.launching import COMMAND
+from tests.support.launching import COMMAND
 
 pytestmark = [pytest.mark.slow, needs_containers, pytest.mark.xdist_group("containers")]
 

@@ -7,7 +7,7 @@ import kubernetes_validate
 import pytest
 from kubernetes_validate import SchemaNotFoundError, ValidationError
 
-from export import once
+from export import cached
 from tests.docker.manifests import (
     OVERLAYS,
     RENDERINGS,
@@ -175,7 +175,7 @@ def test_the_cpu_overlay_needs_neither_gpu_nor_storage():
 def test_the_server_reads_what_the_exporter_of_its_pod_has_made_ready(rendering):
     pod = workload(rendering, "server").pod
     (exporter,), (server,) = pod["initContainers"], pod["containers"]
-    asked, options = once.parse_arguments(arguments(rendering, exporter))
+    asked, options = cached.parse_arguments(arguments(rendering, exporter))
     assert options == []
     assert f"--repository={asked.link}" in server["args"]
     mounts = [{mount["mountPath"]: mount["name"] for mount in c["volumeMounts"]} for c in (exporter, server)]

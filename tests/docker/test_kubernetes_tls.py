@@ -11,8 +11,8 @@ from triton_diffusion import Tls
 from triton_diffusion._transport import addresses
 from triton_options import http_host
 
-from tests.certificates import Authority
 from tests.docker.manifests import OVERLAYS, arguments, find, needs_kubectl, render, workload
+from tests.support.certificates import Authority
 
 pytestmark = needs_kubectl
 

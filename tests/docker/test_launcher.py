@@ -15,8 +15,8 @@ from subprocess import PIPE
 import pytest
 from triton_diffusion import Client, ServerUnavailable
 
-from tests.launching import LAUNCHER, launch, wait_until_ready
-from tests.processes import processes_of_models, triton_of
+from tests.support.launching import LAUNCHER, launch, wait_until_ready
+from tests.support.processes import processes_of_models, triton_of
 
 PROMPT = "a red circle"
 

@@ -11,8 +11,8 @@ import pytest
 from triton_diffusion import Client, InvalidRequest, ServerUnavailable
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from tests.launching import Server, free_ports
-from tests.proxy import CONFIGURE, running_nginx
+from tests.support.launching import Server, free_ports
+from tests.support.proxy import CONFIGURE, running_nginx
 
 PROMPT = "a small red circle"
 SETTINGS = {"num_inference_steps": 2, "seed": 7}

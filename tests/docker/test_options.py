@@ -5,7 +5,7 @@ from installation import LaunchError
 from options import ADMIN_KEY, parse_arguments
 from triton_options import triton_options
 
-from tests.certificates import Authority
+from tests.support.certificates import Authority
 
 OLD = frozenset({"allow-sagemaker", "allow-vertex-ai"})
 NEW = OLD | {"allow-client-shm", "http-max-input-size"}

@@ -12,7 +12,7 @@ import tensorrt_rtx_bindings
 import tensorrt_rtx_libs
 from plans import library_version, mismatch
 
-from tests.launching import launch
+from tests.support.launching import launch
 
 FACTS = {
     "module": "tensorrt",

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 from triton_diffusion import AsyncClient, Client, ServerUnavailable, Tls, WrongServer
 
-from tests.certificates import Authority, Signed
-from tests.launching import gateway, launch, wait_until_ready
-from tests.proxy import running_nginx
+from tests.support.certificates import Authority, Signed
+from tests.support.launching import gateway, launch, wait_until_ready
+from tests.support.proxy import running_nginx
 
 PROMPT = "a small red circle"
 SETTINGS = {"num_inference_steps": 2, "seed": 7}

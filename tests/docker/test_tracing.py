@@ -8,8 +8,8 @@ import grpc
 import pytest
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from tests.collector import collector
-from tests.launching import gateway, launch, wait_until_ready
+from tests.support.collector import collector
+from tests.support.launching import gateway, launch, wait_until_ready
 
 PROMPT = "a small red circle"
 TRIES = 5  # Triton 2.51 does not understand every twelfth traceparent that comes over gRPC

@@ -15,12 +15,12 @@ import onnx
 import pytest
 
 import export.repository
-from export.checkpoint import read_checkpoint
+from export.checkpoint.components import read_checkpoint
 from export.config import Precision, Runtime
-from export.plans import choose_target
+from export.plan.plans import choose_target
 from export.sizes import choose_sizes
 from export.specification import DIFFUSION, TEXT_TO_IMAGE
-from tests.processes import children
+from tests.support.processes import children
 
 ROOT = Path(__file__).parents[2]
 PARAMETERS = 859.5e6
@@ -37,7 +37,7 @@ def run_module(*arguments: object) -> tuple[float, float]:
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("checkpoints") / "sd15"
-    run_module("export.random_checkpoint", folder, "--architecture", "sd15")
+    run_module("export.checkpoint.random_weights", folder, "--architecture", "sd15")
     return folder
 
 

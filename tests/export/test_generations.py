@@ -14,8 +14,8 @@ from transformers import CLIPTextModel
 from typer.testing import CliRunner
 
 from export.__main__ import app
-from export.gate import relative_error
-from export.random_checkpoint import UNETS, Architecture, random_pipeline
+from export.checkpoint.random_weights import UNETS, Architecture, random_pipeline
+from export.graph.gate import relative_error
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from tritonclient.grpc import model_config_pb2
 
 import export.repository
 from export import staging
-from export.checkpoint import Checkpoint, read_checkpoint
+from export.checkpoint.components import Checkpoint, read_checkpoint
 from export.config import Runtime
 from export.errors import GateError
 from export.repository import Export, write_repository
@@ -177,7 +177,7 @@ def test_a_sabotaged_graph_writes_nothing(tiny_folder: Path, tmp_path: Path, mon
         softmax = next(node for node in graph.nodes if node.op == "Softmax")
         softmax.op, softmax.attrs = "Sigmoid", {}
 
-    monkeypatch.setattr("export.edits.transpose_keys_once", swap)
+    monkeypatch.setattr("export.graph.edits.transpose_keys_once", swap)
     with pytest.raises(GateError, match="text_encoder: context"):
         write(read_checkpoint(str(tiny_folder)), tmp_path / "models")
     assert os.listdir(tmp_path) == []

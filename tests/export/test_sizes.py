@@ -2,7 +2,7 @@
 
 import pytest
 
-from export.checkpoint import Checkpoint
+from export.checkpoint.components import Checkpoint
 from export.errors import RequestError
 from export.sizes import choose_sizes
 from export.specification import Range

@@ -11,7 +11,7 @@ from triton_diffusion.bench.streaming import measure_streams
 from triton_diffusion.bench.sweep import Target, measure
 from triton_diffusion.bench.workload import PROMPTS, Workload, mixed, uniform
 
-from tests.launching import ADMIN_KEY
+from tests.support.launching import ADMIN_KEY
 
 
 @pytest.fixture

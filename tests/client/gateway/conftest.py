@@ -10,8 +10,8 @@ import uvicorn
 from triton_diffusion import AsyncClient, MockTransport
 from triton_diffusion.gateway import create_app
 
-from tests.launching import COMMAND, ENVIRONMENT
-from tests.launching import gateway as gateway_command
+from tests.support.launching import COMMAND, ENVIRONMENT
+from tests.support.launching import gateway as gateway_command
 
 
 @pytest.fixture

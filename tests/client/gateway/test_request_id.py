@@ -9,7 +9,7 @@ import httpx2
 import pytest
 from triton_diffusion import Client
 
-from tests.launching import gateway
+from tests.support.launching import gateway
 
 PROMPT = "a small red circle on the left of a blue background"
 

@@ -8,8 +8,8 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 from triton_diffusion import AsyncClient, GenerationFailed, InvalidRequest, MockTransport
 from triton_diffusion.gateway import create_app
 
-from tests.collector import attributes, collector
-from tests.launching import COMMAND, ENVIRONMENT
+from tests.support.collector import attributes, collector
+from tests.support.launching import COMMAND, ENVIRONMENT
 
 PATH = "/v1/images/generations"
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page
 
-from tests.browsing import chromium, served_page, visit
-from tests.launching import Server
+from tests.support.browsing import chromium, served_page, visit
+from tests.support.launching import Server
 
 
 @pytest.fixture(scope="session")

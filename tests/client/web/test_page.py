@@ -16,8 +16,8 @@ from playwright.sync_api import Page, expect
 from triton_diffusion import Client, InvalidRequest, read_settings
 from triton_diffusion._metrics import ServerMetrics, server_metrics
 
-from tests.browsing import fill, generate, press, served_page, visit
-from tests.launching import Server
+from tests.support.browsing import fill, generate, press, served_page, visit
+from tests.support.launching import Server
 
 # Keeps every picture that the stage shows, as [class, address].
 WATCH = """

@@ -13,7 +13,7 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import heatmap, stat, timeseries
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from tests.prometheus import MONITORING, panels
+from tests.support.prometheus import MONITORING, panels
 
 DASHBOARD = json.loads((MONITORING / "grafana/dashboards/triton-diffusion.json").read_text())
 MODELS = {"timeseries": timeseries, "stat": stat, "heatmap": heatmap}

@@ -6,7 +6,7 @@ import urllib.request
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.launching import ROOT, gateway
+from tests.support.launching import ROOT, gateway
 
 GUIDE = (ROOT / "docs/monitoring.md").read_text()
 

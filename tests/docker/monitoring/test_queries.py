@@ -12,8 +12,8 @@ import pytest
 import yaml
 from triton_diffusion import Client
 
-from tests.launching import gateway
-from tests.prometheus import MONITORING, Prometheus, filled_in, panels, prometheus
+from tests.support.launching import gateway
+from tests.support.prometheus import MONITORING, Prometheus, filled_in, panels, prometheus
 
 WATCHED = 15.0  # seconds under load
 RATE_INTERVAL = "10s"

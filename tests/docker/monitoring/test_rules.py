@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.prometheus import MONITORING
-from tests.tools import tool
+from tests.support.prometheus import MONITORING
+from tests.support.tools import tool
 
 UNIT_TESTS = Path(__file__).with_name("rules_test.yml")
 RUNBOOK = MONITORING.parents[1] / "docs/monitoring.md"

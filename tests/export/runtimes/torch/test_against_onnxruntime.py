@@ -12,14 +12,14 @@ import pytest
 import torch
 from triton_diffusion import Client
 
-from export.checkpoint import read_checkpoint
-from export.gate import psnr, random_inputs, relative_error
+from export.checkpoint.components import read_checkpoint
+from export.graph.gate import psnr, random_inputs, relative_error
 from export.modules import load_module
 from export.runtimes.torch.engine import Engine
 from export.sizes import choose_sizes
 from export.specification import Model, engines
 from tests.conftest import SHIPPED, export_shipped
-from tests.launching import launch, wait_until_ready
+from tests.support.launching import launch, wait_until_ready
 
 PROMPT = "a large red circle on the left of a blue background"
 MODELS = ("text_encoder", "unet", "vae_decoder")

@@ -1,0 +1,114 @@
+"""PyTorch: from diffusers' networks with plain attention to what `--runtime torch` serves."""
+
+import os
+import shutil
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from diffusers.models.attention_processor import AttnProcessor, AttnProcessor2_0
+from torch import nn
+
+from benchmarks.ladder.engines.engines import Engine, device, installed
+from benchmarks.ladder.engines.loop import Loop, Networks
+from benchmarks.ladder.workspace import Workspace
+from export.graph.graphs import TORCH_DTYPES
+from export.modules import DTYPES, TextEncoder, UNet, VaeDecoder
+from export.runtimes.torch.engine import Engine as ServedEngine
+from export.runtimes.torch_model import BATCHES
+from export.sizes import choose_sizes
+from export.specification import engines
+
+COMPILED = {**BATCHES, "unet": (2, 8)}
+"""Batches that the served engine is compiled for here: one picture, and what many are put together from."""
+
+
+@dataclass(frozen=True)
+class TorchEngine(Engine):
+    """The checkpoint's networks on the GPU, or on the CPU where there is none."""
+
+    compiled: bool = False  # the UNet by torch.compile
+    efficient_attention: bool = False  # scaled_dot_product_attention, which never holds all weights of attention
+
+    @property
+    def name(self) -> str:
+        flags = ("compiled", "efficient_attention")
+        return "-".join(["torch", device(), self.precision, *(flag for flag in flags if getattr(self, flag))])
+
+    def missing(self, workspace: Workspace) -> str | None:
+        return missing_compiler() if self.compiled else None
+
+    def open(self, workspace: Workspace) -> Loop:
+        limit_threads(workspace)
+        modules = load_modules(workspace, self.precision)
+        unet = modules["unet"]
+        unet.unet.set_attn_processor(AttnProcessor2_0() if self.efficient_attention else AttnProcessor())
+        if self.compiled:
+            compile_module(unet)
+        return Loop(workspace.repository(), torch_networks(modules))
+
+
+@dataclass(frozen=True)
+class ServedTorchEngine(Engine):
+    """The engine of `--runtime torch`: compiled, fused projections for efficient attention, channels last."""
+
+    @property
+    def name(self) -> str:
+        return f"torch-served-{device()}-{self.precision}"
+
+    def missing(self, workspace: Workspace) -> str | None:
+        return missing_compiler()
+
+    def open(self, workspace: Workspace) -> Loop:
+        limit_threads(workspace)
+        models = engines(choose_sizes(workspace.checkpoint, None, None))
+        served = {}
+        for name, module in load_modules(workspace, self.precision).items():
+            rows = [torch.zeros(tensor.shape, dtype=TORCH_DTYPES[tensor.dtype]) for tensor in models[name].inputs]
+            served[name] = ServedEngine(module, torch.device(device()))
+            served[name].compile(rows, COMPILED[name])
+        return Loop(workspace.repository(), torch_networks(served))
+
+
+def load_modules(workspace: Workspace, precision: str) -> dict[str, nn.Module]:
+    """The three modules with weights in `precision`, where PyTorch runs."""
+    checkpoint = workspace.checkpoint
+    modules: dict[str, nn.Module] = {
+        "text_encoder": TextEncoder(checkpoint.load_text_encoder()),
+        "unet": UNet(checkpoint.load_unet()),
+        "vae_decoder": VaeDecoder(checkpoint.load_vae()),
+    }
+    return {name: module.eval().to(device(), DTYPES[precision]) for name, module in modules.items()}
+
+
+def torch_networks(modules: Mapping[str, Callable[..., torch.Tensor]]) -> Networks:
+    """PyTorch's modules by model name as networks; a call ends when its result is on the host."""
+    return Networks.named(lambda name: lambda **inputs: _call(modules[name], inputs))
+
+
+@torch.inference_mode()
+def _call(module: Callable[..., torch.Tensor], inputs: dict[str, np.ndarray]) -> np.ndarray:
+    output = module(*(torch.from_numpy(array).to(device()) for array in inputs.values()))
+    return output.cpu().numpy()
+
+
+def limit_threads(workspace: Workspace) -> None:
+    """Let PyTorch use as many threads as the workspace allows."""
+    if workspace.threads:
+        torch.set_num_threads(workspace.threads)
+
+
+def compile_module(module: nn.Module) -> None:
+    """Compile `module` at its first call with each shape; on the GPU with tuned kernels, replayed as a CUDA graph."""
+    warnings.filterwarnings("ignore", module="torch._dynamo")  # about its own internals
+    module.compile(mode="max-autotune" if device() == "cuda" else None, dynamic=False)
+
+
+def missing_compiler() -> str | None:
+    """What torch.compile lacks on this machine."""
+    if device() == "cuda":
+        return None if installed("triton") else "torch.compile needs Triton, which is not installed"
+    compiler = os.environ.get("CXX", "g++")
+    return None if shutil.which(compiler) else f"torch.compile needs a C++ compiler: install {compiler}"

@@ -1,0 +1,122 @@
+"""What `--runtime torch` writes, what its gate catches, and what it refuses."""
+
+import json
+from pathlib import Path
+
+import pytest
+from google.protobuf import text_format
+from safetensors.torch import load_file, save_file
+from tritonclient.grpc import model_config_pb2
+
+from export.checkpoint.components import Checkpoint, read_checkpoint
+from export.config import Precision, Runtime
+from export.errors import GateError, RequestError
+from export.graph.gate import LIMITS
+from export.repository import Export, write_repository
+from export.runtimes.torch_model import UNET_BATCHES, Compilation, check_precision, choose_compilation
+from export.sizes import choose_sizes
+
+MODELS = ("text_encoder", "unet", "vae_decoder")
+TORCH_DTYPES = {Precision.FP32: "torch.float32", Precision.FP16: "torch.float16", Precision.BF16: "torch.bfloat16"}
+COMPILATION = Compilation(unet_batches=(1, 6), latent_size=(8, 8))
+
+
+def write(checkpoint: Checkpoint, folder: Path, precision: Precision, compilation: Compilation | None = None) -> Path:
+    sizes = choose_sizes(checkpoint, "24:80", "64")
+    write_repository(Export(checkpoint, sizes, Runtime.TORCH, precision, compilation), folder, lambda text: None)
+    return folder
+
+
+def parameters(repository: Path, model: str) -> dict[str, str]:
+    text = (repository / model / "config.pbtxt").read_text()
+    config = text_format.Parse(text, model_config_pb2.ModelConfig())
+    return {key: value.string_value for key, value in config.parameters.items()}
+
+
+@pytest.mark.usefixtures("hand_written")
+@pytest.mark.parametrize("precision", Precision)
+def test_a_model_is_complete_in_its_precision_and_names_no_folder(
+    tiny: Checkpoint, tmp_path: Path, precision: Precision
+) -> None:
+    repository = write(tiny, tmp_path / "models", precision)
+    for model in MODELS:
+        version = repository / model / "1"
+        weights = next((version / "weights").glob("*.safetensors"))
+        assert sorted(path.name for path in version.iterdir()) == ["engine.py", "model.py", "modules.py", "weights"]
+        assert {str(tensor.dtype) for tensor in load_file(weights).values()} == {TORCH_DTYPES[precision]}
+        assert str(tiny.folder.parent) not in (version / "weights/config.json").read_text()
+        given = parameters(repository, model)
+        assert (given["FORCE_CPU_ONLY_INPUT_TENSORS"], given["precision"]) == ("no", precision)
+        assert "compile_batches" not in given
+
+
+@pytest.mark.usefixtures("hand_written")
+def test_the_configuration_says_what_to_compile(tiny: Checkpoint, tmp_path: Path) -> None:
+    repository = write(tiny, tmp_path / "models", Precision.FP32, COMPILATION)
+    assert [parameters(repository, model)["compile_batches"] for model in MODELS] == ["2", "1,6", "1"]
+    assert {parameters(repository, model)["compile_latent_size"] for model in MODELS} == {"8x8"}
+
+
+@pytest.mark.usefixtures("hand_written")
+def test_a_precision_that_misses_its_limits_writes_nothing(
+    tiny: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(LIMITS, Precision.BF16, LIMITS[Precision.FP32])
+    with pytest.raises(GateError, match=r"text_encoder: context .* at most 0.0001"):
+        write(tiny, tmp_path / "models", Precision.BF16)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("hand_written")
+def test_a_weight_past_the_range_of_fp16_is_caught(broken_folder: Path, tmp_path: Path) -> None:
+    path = broken_folder / "unet/diffusion_pytorch_model.safetensors"
+    weights = load_file(path)
+    weights["conv_out.weight"] *= 1e8
+    save_file(weights, path, {"format": "pt"})
+    repository = tmp_path / "models"
+    with pytest.raises(GateError, match="unet: model_output"):
+        write(read_checkpoint(str(broken_folder)), repository, Precision.FP16)
+    assert not repository.exists()
+    write(read_checkpoint(str(broken_folder)), repository, Precision.BF16)
+
+
+def test_the_settings_of_the_network_stay(tiny: Checkpoint, tmp_path: Path, hand_written: Path) -> None:
+    repository = write(tiny, tmp_path / "models", Precision.FP32)
+    settings = json.loads((repository / "unet/1/weights/config.json").read_text())
+    assert settings["cross_attention_dim"] == tiny.unet["cross_attention_dim"]
+
+
+def test_what_is_compiled(tiny: Checkpoint) -> None:
+    sizes = choose_sizes(tiny, "24:80", "64")
+    assert choose_compilation(Runtime.PYTHON, sizes, None, None) is None
+    assert choose_compilation(Runtime.TORCH, sizes, False, None) is None
+    assert choose_compilation(Runtime.TORCH, sizes, None, None) == Compilation(UNET_BATCHES, (8, 8))
+    assert choose_compilation(Runtime.TORCH, sizes, True, "8,1,8") == Compilation((1, 8), (8, 8))
+
+
+@pytest.mark.parametrize(
+    ("runtime", "wanted", "batches", "says"),
+    [
+        (Runtime.PYTHON, True, None, "need --runtime torch: leave them out for python"),
+        (Runtime.ONNXRUNTIME, False, None, "need --runtime torch"),
+        (Runtime.PYTHON, None, "1,2", "need --runtime torch"),
+        (Runtime.TORCH, False, "1,2", "give one of them"),
+        (Runtime.TORCH, None, "", "--batches is ''"),
+        (Runtime.TORCH, None, "0,2", "1 to 32, such as 1,2,8"),
+        (Runtime.TORCH, None, "33", "1 to 32"),
+        (Runtime.TORCH, None, "two", "1 to 32"),
+        (Runtime.TORCH, None, "1, 2", "1 to 32"),
+    ],
+)
+def test_what_is_refused(
+    tiny: Checkpoint, runtime: Runtime, wanted: bool | None, batches: str | None, says: str
+) -> None:
+    with pytest.raises(RequestError, match=says):
+        choose_compilation(runtime, choose_sizes(tiny, None, None), wanted, batches)
+
+
+def test_bf16_is_for_torch_only() -> None:
+    for precision in Precision:
+        check_precision(Runtime.TORCH, precision)
+    with pytest.raises(RequestError, match="bf16 needs --runtime torch"):
+        check_precision(Runtime.ONNXRUNTIME, Precision.BF16)
