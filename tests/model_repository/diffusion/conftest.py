@@ -1,11 +1,14 @@
 """A checkpoint description and a toy denoiser for tests of the loop without Triton."""
 
+import math
 import threading
 from collections import Counter
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 from checkpoint import Checkpoint
+from events import Cancelled, Completed, Event, Failed, Preview, Progress, Queued
 
 
 @pytest.fixture(scope="session")
@@ -85,3 +88,38 @@ class Counts(Counter):
 @pytest.fixture
 def metrics() -> Counts:
     return Counts()
+
+
+class Waiter:
+    """Keeps what it hears."""
+
+    def __init__(self) -> None:
+        self.cancelled = False
+        self.deadline = math.inf
+        self.positions: list[int] = []
+        self.steps: list[int] = []
+        self.previews: list[np.ndarray] = []
+        self.latent: np.ndarray | None = None
+        self.reason: Exception | None = None
+        self.on_end: Callable[[], object] = lambda: None
+        self.ended = threading.Event()
+
+    def report(self, event: Event) -> None:
+        match event:
+            case Queued(position):
+                self.positions.append(position)
+            case Progress(step):
+                self.steps.append(step)
+            case Preview(step, denoised):
+                self.steps.append(step)
+                self.previews.append(denoised)
+            case Completed(latent):
+                self.latent = latent
+            case Failed(reason):
+                self.reason = reason
+        if isinstance(event, Completed | Failed | Cancelled):
+            self.expire()
+
+    def expire(self) -> None:
+        self.on_end()
+        self.ended.set()

@@ -1,54 +1,18 @@
 """The in-flight loop, with a toy denoiser in place of the network."""
 
-import math
 import threading
 import time
 import types
-from collections.abc import Callable
 
 import numpy as np
 import pytest
 from batch import Generation
 from errors import ShuttingDown
-from events import Cancelled, Completed, Event, Failed, Preview, Progress, Queued
 from request import Priority, Request
 from sampling import step_table
 from scheduler import Scheduler
 
-
-class Waiter:
-    """Keeps what it hears."""
-
-    def __init__(self) -> None:
-        self.cancelled = False
-        self.deadline = math.inf
-        self.positions: list[int] = []
-        self.steps: list[int] = []
-        self.previews: list[np.ndarray] = []
-        self.latent: np.ndarray | None = None
-        self.reason: Exception | None = None
-        self.on_end: Callable[[], object] = lambda: None
-        self.ended = threading.Event()
-
-    def report(self, event: Event) -> None:
-        match event:
-            case Queued(position):
-                self.positions.append(position)
-            case Progress(step):
-                self.steps.append(step)
-            case Preview(step, denoised):
-                self.steps.append(step)
-                self.previews.append(denoised)
-            case Completed(latent):
-                self.latent = latent
-            case Failed(reason):
-                self.reason = reason
-        if isinstance(event, Completed | Failed | Cancelled):
-            self.expire()
-
-    def expire(self) -> None:
-        self.on_end()
-        self.ended.set()
+from tests.model_repository.diffusion.conftest import Waiter
 
 
 @pytest.fixture
