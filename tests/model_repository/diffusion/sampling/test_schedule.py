@@ -106,7 +106,7 @@ def test_epsilon_with_zero_terminal_snr_is_refused():
     [
         ({"alpha_bar": STABLE_DIFFUSION[::-1]}, "alpha_bar must fall strictly"),
         ({"alpha_bar": np.array([0.5, np.nan])}, "alpha_bar must fall strictly"),
-        ({"prediction_type": "sample"}, "prediction_type is 'sample': use one of epsilon, v_prediction"),
+        ({"prediction_type": "flow"}, "prediction_type is 'flow': use one of epsilon, v_prediction, sample"),
         ({"steps_offset": -1}, "steps_offset is -1: use 0 or more"),
     ],
 )

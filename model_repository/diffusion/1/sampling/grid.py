@@ -1,0 +1,87 @@
+"""Noise levels of one request: N + 1 nodes from noisy to clean, and the timestep the denoiser is told at each but the last.
+
+Programs lay the same named spacing differently. A *convention* says whose habits a grid follows:
+
+| convention | samplers | points | linspace | told with karras, exponential, beta | last node |
+|---|---|---|---|---|---|
+| ddim | DDIM, PNDM | N | rounded | rounded | clean, or the cleanest trained level if `set_alpha_to_one` is false |
+| ddpm | DDPM | N | rounded | rounded | clean |
+| dpmpp | DPM++, UniPC, DEIS | N + 1 without timestep 0 | rounded | rounded, truncated, truncated | by `final_sigmas_type` |
+| euler | Euler, Heun, LMS, DPM++ SDE | N | fractional, sigma_karras linear in it | fractional | clean |
+| kdpm2 | DPM2 and its ancestral form | N | as euler | rounded, fractional, fractional | clean |
+| lcm | LCM | N | rounded | rounded | clean |
+| tcd | TCD | N | rounded | rounded | the cleanest trained level |
+
+`leading` and `trailing` tell integers everywhere; `trailing` of lcm and tcd is their own grid, N <= 50 of the 50
+timesteps they were distilled on. karras, exponential and beta reach from the noisiest to the cleanest trained level.
+Verified against diffusers 0.42.1, whose Euler, Heun, LMS and KDPM2 lay these three between the first and the last
+timestep of their configured spacing: ours are theirs for `linspace`.
+
+Zero terminal SNR: ddim, ddpm, dpmpp, lcm and tcd start leading, trailing, linspace and simple at alpha = 0 exactly.
+The others start at a sigma_karras of 4096 (`Schedule.finite_alpha_bar`), as diffusers does.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .schedule import Schedule
+from .spacing import CONVENTIONS, SPACINGS
+
+MIN_STEP = 1e-9  # of ln(alpha / sigma); nodes closer than this are one node that rounding has split
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """The noise levels of one request, from noisy to clean: N steps lead over N + 1 nodes."""
+
+    timesteps: np.ndarray  # (N,) float32, told to the denoiser at each node but the last
+    alpha: np.ndarray  # (N + 1,) float64, rising, the last 1 where it is clean
+    sigma: np.ndarray  # (N + 1,) float64, falling, the last 0 where it is clean
+    start_noise: float = (
+        1.0  # scale of the first latent's noise; the first sigma where a program starts below pure noise
+    )
+
+    @property
+    def lambda_(self) -> np.ndarray:
+        """(N + 1,) ln(alpha / sigma): +inf at a clean last node, -inf at a first one with zero terminal SNR."""
+        with np.errstate(divide="ignore"):
+            return np.log(self.alpha) - np.log(self.sigma)
+
+    @property
+    def sigma_karras(self) -> np.ndarray:
+        """(N + 1,) sigma / alpha: 0 at a clean last node, inf at a first one with zero terminal SNR."""
+        with np.errstate(divide="ignore"):
+            return self.sigma / self.alpha
+
+
+def make_grid(schedule: Schedule, num_inference_steps: int, timestep_spacing: str, convention: str) -> Grid:
+    """The grid of N steps; `convention` is one of `CONVENTIONS`. ValueError is one line that says what to change."""
+    if timestep_spacing not in SPACINGS:
+        raise ValueError(f"timestep_spacing is {timestep_spacing!r}: use one of {', '.join(SPACINGS)}")
+    if not 1 <= num_inference_steps <= schedule.num_train_timesteps:
+        raise ValueError(
+            f"num_inference_steps is {num_inference_steps}, but the checkpoint was trained with "
+            f"{schedule.num_train_timesteps} timesteps: use 1 to {schedule.num_train_timesteps}"
+        )
+    habits = CONVENTIONS[convention]
+    timesteps, alpha_bar = SPACINGS[timestep_spacing](schedule, num_inference_steps, habits)
+    alpha_bar = np.append(alpha_bar, schedule.alpha_bar[0] if habits.ends_noisy(schedule) else 1.0)
+    sigma = np.sqrt(1 - alpha_bar)
+    scaled = habits.scales_start and timestep_spacing != "leading"
+    grid = Grid(timesteps.astype(np.float32), np.sqrt(alpha_bar), sigma, float(sigma[0]) if scaled else 1.0)
+    _check_falling(grid, timestep_spacing, habits.may_rest)
+    return grid
+
+
+def _check_falling(grid: Grid, timestep_spacing: str, may_rest: bool) -> None:
+    """Refuse nodes of equal noise, over which a multistep sampler divides by zero."""
+    falls = np.diff(grid.lambda_) > MIN_STEP
+    if may_rest:  # DDIM's and TCD's last step may lead from a level to itself, and then changes nothing
+        falls = falls[:-1]
+    if not falls.all():
+        steps = len(grid.timesteps)
+        raise ValueError(
+            f"timestep_spacing is {timestep_spacing!r}, which repeats a noise level in {steps} steps on this "
+            "checkpoint: use fewer steps or another timestep_spacing"
+        )
