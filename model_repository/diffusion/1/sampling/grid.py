@@ -1,30 +1,33 @@
-"""Noise levels of one request: N + 1 nodes from noisy to clean, and the timestep the denoiser is told at each but the last.
+"""Noise levels of one request: N + 1 nodes from noisy to clean, and the timesteps the denoiser is told at the first N.
 
 Programs lay the same named spacing differently. A *convention* says whose habits a grid follows:
 
-| convention | samplers | points | linspace | told with karras, exponential, beta | last node |
+| convention | samplers | points | linspace | told with karras; exponential, beta | last node |
 |---|---|---|---|---|---|
-| ddim | DDIM, PNDM | N | rounded | rounded | clean, or the cleanest trained level if `set_alpha_to_one` is false |
-| ddpm | DDPM | N | rounded | rounded | clean |
-| dpmpp | DPM++, UniPC, DEIS | N + 1 without timestep 0 | rounded | rounded, truncated, truncated | by `final_sigmas_type` |
-| euler | Euler, Heun, LMS, DPM++ SDE | N | fractional, sigma_karras linear in it | fractional | clean |
-| kdpm2 | DPM2 and its ancestral form | N | as euler | rounded, fractional, fractional | clean |
-| lcm | LCM | N | rounded | rounded | clean |
-| tcd | TCD | N | rounded | rounded | the cleanest trained level |
+| ddim | DDIM, PNDM | N | rounded | rounded; rounded | clean; the cleanest trained if not `set_alpha_to_one` |
+| ddpm | DDPM | N | rounded | rounded; rounded | clean |
+| dpmpp | DPM++, UniPC, DEIS | N + 1, drop timestep 0 | rounded | rounded; truncated | by `final_sigmas_type` |
+| euler | Euler, Heun, LMS, DPM++ SDE | N | fractional | fractional; fractional | clean |
+| kdpm2 | DPM2, DPM2 ancestral | N | fractional | rounded; fractional | clean |
+| lcm | LCM | N | rounded | rounded; rounded | clean |
+| tcd | TCD | N | rounded | rounded; rounded | the cleanest trained |
 
-`leading` and `trailing` tell integers everywhere; `trailing` of lcm and tcd is their own grid, N <= 50 of the 50
-timesteps they were distilled on. karras, exponential and beta reach from the noisiest to the cleanest trained level.
-Verified against diffusers 0.42.1, whose Euler, Heun, LMS and KDPM2 lay these three between the first and the last
-timestep of their configured spacing: ours are theirs for `linspace`.
+`leading`, `trailing` and `simple` tell integers everywhere, `normal`, `sgm_uniform` and `ays` fractions. `trailing` of
+lcm and tcd is their own grid: N <= 50 of the 50 timesteps they were distilled on. karras, exponential and beta reach
+from the noisiest to the cleanest trained level. diffusers' schedulers of the conventions euler and kdpm2 lay these
+three between the first and the last timestep of the spacing they are configured with: ours are theirs for `linspace`.
 
 Zero terminal SNR: ddim, ddpm, dpmpp, lcm and tcd start leading, trailing, linspace and simple at alpha = 0 exactly.
-The others start at a sigma_karras of 4096 (`Schedule.finite_alpha_bar`), as diffusers does.
+Everything else starts at a sigma_karras of 4096 (`Schedule.finite_alpha_bar`), as diffusers does.
+
+Flow models have the spacing `linspace` and the conventions ddim, euler, kdpm2 (all one grid) and dpmpp: `flow.py`.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
+from .flow import FlowSchedule, flow_levels
 from .schedule import Schedule
 from .spacing import CONVENTIONS, SPACINGS
 
@@ -55,7 +58,9 @@ class Grid:
             return self.sigma / self.alpha
 
 
-def make_grid(schedule: Schedule, num_inference_steps: int, timestep_spacing: str, convention: str) -> Grid:
+def make_grid(
+    schedule: Schedule | FlowSchedule, num_inference_steps: int, timestep_spacing: str, convention: str
+) -> Grid:
     """The grid of N steps; `convention` is one of `CONVENTIONS`. ValueError is one line that says what to change."""
     if timestep_spacing not in SPACINGS:
         raise ValueError(f"timestep_spacing is {timestep_spacing!r}: use one of {', '.join(SPACINGS)}")
@@ -64,13 +69,23 @@ def make_grid(schedule: Schedule, num_inference_steps: int, timestep_spacing: st
             f"num_inference_steps is {num_inference_steps}, but the checkpoint was trained with "
             f"{schedule.num_train_timesteps} timesteps: use 1 to {schedule.num_train_timesteps}"
         )
+    if isinstance(schedule, FlowSchedule):
+        return _flow_grid(schedule, num_inference_steps, timestep_spacing, convention)
     habits = CONVENTIONS[convention]
     timesteps, alpha_bar = SPACINGS[timestep_spacing](schedule, num_inference_steps, habits)
     alpha_bar = np.append(alpha_bar, schedule.alpha_bar[0] if habits.ends_noisy(schedule) else 1.0)
     sigma = np.sqrt(1 - alpha_bar)
-    scaled = habits.scales_start and timestep_spacing != "leading"
-    grid = Grid(timesteps.astype(np.float32), np.sqrt(alpha_bar), sigma, float(sigma[0]) if scaled else 1.0)
+    from_sigma = habits.starts_from_sigma and timestep_spacing != "leading"
+    grid = Grid(timesteps.astype(np.float32), np.sqrt(alpha_bar), sigma, float(sigma[0]) if from_sigma else 1.0)
     _check_falling(grid, timestep_spacing, habits.may_rest)
+    return grid
+
+
+def _flow_grid(schedule: FlowSchedule, steps: int, timestep_spacing: str, convention: str) -> Grid:
+    timesteps, sigma = flow_levels(schedule, steps, timestep_spacing, convention)
+    sigma = np.append(sigma, 0.0)
+    grid = Grid(timesteps.astype(np.float32), 1 - sigma, sigma)
+    _check_falling(grid, timestep_spacing, may_rest=False)
     return grid
 
 

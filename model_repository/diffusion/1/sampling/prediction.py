@@ -1,4 +1,4 @@
-"""Prediction types: denoised from x and the model's output, `denoised = x_weight * x + output_weight * model_output`."""
+"""Prediction types: the weights of `denoised = x_weight * x + output_weight * model_output`."""
 
 from collections.abc import Callable
 

@@ -118,7 +118,7 @@ def read_schedule(
     final_sigmas_type: str = "zero",
     **betas: Any,
 ) -> Schedule:
-    """Schedule from the fields of `checkpoint.json`'s "schedule"; `betas` are the arguments of `alpha_bar_from_betas`."""
+    """Schedule from "schedule" of `checkpoint.json`; `betas` are the arguments of `alpha_bar_from_betas`."""
     alpha_bar = alpha_bar_from_betas(**betas)
     return Schedule(alpha_bar, prediction_type, steps_offset, set_alpha_to_one, final_sigmas_type)
 

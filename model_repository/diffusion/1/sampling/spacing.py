@@ -24,6 +24,11 @@ AYS_SIGMA_KARRAS = (14.615, 6.475, 3.861, 2.697, 1.886, 1.396, 0.963, 0.652, 0.3
 AYS_ROUNDING = 1e-3  # of the published numbers, relative
 
 
+def _truncated(timesteps: np.ndarray) -> np.ndarray:
+    """Cut to integers; the noisiest level is its own timestep, even where rounding errors put it just below."""
+    return np.floor(timesteps + 1e-6)
+
+
 def _clean(schedule: Schedule) -> bool:
     return False
 
@@ -44,17 +49,19 @@ class Convention:
     told: Rounding = np.round  # with exponential and beta
     ends_noisy: Callable[[Schedule], bool] = _clean  # the last node is the cleanest trained level
     may_rest: bool = False  # the last node may repeat the one before
-    scales_start: bool = False  # start from noise of the first sigma, but for `leading`
+    starts_from_sigma: bool = False  # start from noise of the first sigma, but for `leading`
 
 
 CONVENTIONS = {
     "ddim": Convention(ends_noisy=lambda schedule: not schedule.set_alpha_to_one, may_rest=True),
     "ddpm": Convention(),
     "dpmpp": Convention(
-        skip_zero=True, told=np.trunc, ends_noisy=lambda schedule: schedule.final_sigmas_type == "sigma_min"
+        skip_zero=True, told=_truncated, ends_noisy=lambda schedule: schedule.final_sigmas_type == "sigma_min"
     ),
-    "euler": Convention(fractional=True, finite=True, told_karras=np.positive, told=np.positive, scales_start=True),
-    "kdpm2": Convention(fractional=True, finite=True, told=np.positive, scales_start=True),
+    "euler": Convention(
+        fractional=True, finite=True, told_karras=np.positive, told=np.positive, starts_from_sigma=True
+    ),
+    "kdpm2": Convention(fractional=True, finite=True, told=np.positive, starts_from_sigma=True),
     "lcm": Convention(distilled=True),
     "tcd": Convention(distilled=True, ends_noisy=_cleanest_trained, may_rest=True),
 }
