@@ -1,8 +1,8 @@
 """diffusers' schedulers in float64: they name float32 themselves, and here that name means float64."""
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from types import ModuleType
 from typing import Any
 from unittest import mock
@@ -25,5 +25,18 @@ class _Double:
 def double_precision(scheduler: type) -> Iterator[None]:
     """Compute in float64 in a diffusers scheduler class: construct, `set_timesteps` and `step` within."""
     module = sys.modules[scheduler.__module__]
-    with mock.patch.multiple(module, np=_Double(np), torch=_Double(torch)):
+    with ExitStack() as patches:
+        patches.enter_context(mock.patch.multiple(module, np=_Double(np), torch=_Double(torch)))
+        if hasattr(scheduler, "_sigma_to_t"):
+            quick = _with_numpy_arguments(scheduler._sigma_to_t)
+            patches.enter_context(mock.patch.object(scheduler, "_sigma_to_t", quick))
         yield
+
+
+def _with_numpy_arguments(sigma_to_t: Callable[..., Any]) -> Callable[..., Any]:
+    """KDPM2's passes tensors, over which NumPy's functions then walk one element at a time, for seconds."""
+
+    def with_arrays(self: Any, sigma: Any, log_sigmas: Any) -> Any:
+        return sigma_to_t(self, np.asarray(sigma), np.asarray(log_sigmas))
+
+    return with_arrays

@@ -1,4 +1,4 @@
-"""The noise schedule a checkpoint was trained with, and the grid of noise levels one request visits.
+"""Noise schedule that a checkpoint was trained with.
 
 `alpha_bar` is the only stored schedule: `alpha = sqrt(alpha_bar)` scales the signal, `sigma = sqrt(1 - alpha_bar)` the
 noise (variance preserving). A Karras sigma is `sigma / alpha` and is always called `sigma_karras`.
@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 
-BETA_SCHEDULES = ("linear", "scaled_linear", "squaredcos_cap_v2")
-PREDICTION_TYPES = ("epsilon", "v_prediction", "sample")
-FINAL_SIGMAS_TYPES = ("zero", "sigma_min")
-SPACINGS = ("leading", "trailing", "linspace", "karras")
+from .flow import FlowSchedule
+from .prediction import DENOISED_WEIGHTS
 
-KARRAS_RHO = 7.0
+BETA_SCHEDULES = ("linear", "scaled_linear", "squaredcos_cap_v2")
+PREDICTION_TYPES = tuple(name for name in DENOISED_WEIGHTS if name != FlowSchedule.prediction_type)
+FINAL_SIGMAS_TYPES = ("zero", "sigma_min")
+
 MAX_BETA = 0.999
 # Zero terminal SNR means an infinite sigma_karras, from which no Karras grid can start. diffusers stands in the
 # smallest subnormal of FP16 for alpha_bar = 0 (sigma_karras 4096); we do the same, so that our images equal its.
@@ -121,70 +122,3 @@ def read_schedule(
     """Schedule from "schedule" of `checkpoint.json`; `betas` are the arguments of `alpha_bar_from_betas`."""
     alpha_bar = alpha_bar_from_betas(**betas)
     return Schedule(alpha_bar, prediction_type, steps_offset, set_alpha_to_one, final_sigmas_type)
-
-
-@dataclass(frozen=True, eq=False)
-class Grid:
-    """The noise levels of one request, from noisy to clean: N steps lead over N + 1 nodes, the last without noise."""
-
-    timesteps: np.ndarray  # (N,) float32, what the UNet is told at each node but the last
-    alpha_bar: np.ndarray  # (N + 1,) float64, rising to exactly 1
-
-    @property
-    def alpha(self) -> np.ndarray:
-        return np.sqrt(self.alpha_bar)
-
-    @property
-    def sigma(self) -> np.ndarray:
-        return np.sqrt(1 - self.alpha_bar)
-
-    @property
-    def lambda_(self) -> np.ndarray:
-        """ln(alpha / sigma): +inf at the last node, -inf at a first one with zero terminal SNR."""
-        with np.errstate(divide="ignore"):
-            return np.log(self.alpha) - np.log(self.sigma)
-
-
-def make_grid(schedule: Schedule, num_inference_steps: int, timestep_spacing: str, *, skip_zero: bool) -> Grid:
-    """The grid of N steps. `skip_zero` is DPM++'s custom: lay N + 1 points, drop the one at timestep 0."""
-    if timestep_spacing not in SPACINGS:
-        raise ValueError(f"timestep_spacing is {timestep_spacing!r}: use one of {', '.join(SPACINGS)}")
-    if not 1 <= num_inference_steps <= schedule.num_train_timesteps:
-        raise ValueError(
-            f"num_inference_steps is {num_inference_steps}, but the checkpoint was trained with "
-            f"{schedule.num_train_timesteps} timesteps: use 1 to {schedule.num_train_timesteps}"
-        )
-    if timestep_spacing == "karras":
-        return _karras_grid(schedule, num_inference_steps)
-    timesteps = _spaced_timesteps(schedule, num_inference_steps, timestep_spacing, skip_zero)
-    return Grid(timesteps.astype(np.float32), np.append(schedule.alpha_bar[timesteps], 1.0))
-
-
-def _spaced_timesteps(schedule: Schedule, steps: int, timestep_spacing: str, skip_zero: bool) -> np.ndarray:
-    """(N,) int64, strictly falling within 0..T-1; arXiv 2305.08891 table 2, rounded as diffusers rounds."""
-    total = schedule.num_train_timesteps
-    points = steps + skip_zero
-    timesteps: np.ndarray
-    if steps == total:  # every timestep once: N + 1 points would repeat some
-        timesteps = np.arange(total)[::-1]
-    elif timestep_spacing == "linspace":
-        timesteps = np.linspace(0, total - 1, points).round()[::-1][:steps]
-    elif timestep_spacing == "leading":
-        timesteps = np.arange(points)[::-1][:steps] * (total // points)
-        timesteps = timesteps + min(schedule.steps_offset, total - 1 - timesteps[0])  # never past T - 1
-    else:
-        # The cut takes off the timestep -1 that rounding inside arange adds for some N (61, 103, ...).
-        timesteps = np.arange(total, 0, -total / steps)[:steps].round() - 1
-    return timesteps.astype(np.int64)
-
-
-def _karras_grid(schedule: Schedule, steps: int) -> Grid:
-    """Levels of arXiv 2206.00364 eq. 5 between the schedule's ends: the levels exact, the timesteps the nearest."""
-    alpha_bar = schedule.alpha_bar
-    if alpha_bar[-1] == 0:
-        alpha_bar = np.maximum(alpha_bar, MIN_ALPHA_BAR)
-    trained = np.sqrt(1 / alpha_bar - 1)  # (T,) sigma_karras of every training timestep, rising
-    low, high = trained[[0, -1]] ** (1 / KARRAS_RHO)
-    sigma_karras = np.linspace(high, low, steps) ** KARRAS_RHO
-    timesteps = np.interp(np.log(sigma_karras), np.log(trained), np.arange(len(trained))).round()
-    return Grid(timesteps.astype(np.float32), np.append(1 / (1 + sigma_karras**2), 1.0))

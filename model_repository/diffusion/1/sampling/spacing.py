@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .beta import beta_quantile
+from .beta import beta_quantiles
 from .schedule import Schedule
 
 Levels = tuple[np.ndarray, np.ndarray]
@@ -137,8 +137,8 @@ def beta(schedule: Schedule, steps: int, convention: Convention) -> Levels:
     A1111's Beta is the same. ComfyUI's `beta` spaces timesteps by these quantiles, another grid, which is not here.
     """
     low, high = schedule.trained_sigma_karras[[0, -1]]
-    quantiles = np.array([beta_quantile(p, BETA_SHAPE) for p in np.linspace(1, 0, steps)])
-    return _told(schedule, low + (high - low) * quantiles, convention.told)
+    sigma_karras = low + (high - low) * beta_quantiles(np.linspace(1, 0, steps), BETA_SHAPE)
+    return _told(schedule, sigma_karras, convention.told)
 
 
 def ays(schedule: Schedule, steps: int, convention: Convention) -> Levels:
