@@ -99,7 +99,7 @@ def run_diffusers(scheduler, steps, table, model, start, noise, dtype, step_opti
     draws = iter(torch.from_numpy(noise).to(dtype))
     told_within = 1e-4 if dtype == torch.float64 else 0.02
     module = sys.modules[type(scheduler).__module__]
-    with mock.patch.object(module, "randn_tensor", lambda *_, **__: next(draws), create=True):
+    with mock.patch.object(module, "randn_tensor", create=True, side_effect=lambda *_, **__: next(draws)):
         scheduler.set_timesteps(steps)
         latent = torch.from_numpy(start).to(dtype) * scheduler.init_noise_sigma
         assert len(scheduler.timesteps) == len(table)
