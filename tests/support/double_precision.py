@@ -36,7 +36,7 @@ def double_precision(scheduler: type) -> Iterator[None]:
 def _with_numpy_arguments(sigma_to_t: Callable[..., Any]) -> Callable[..., Any]:
     """KDPM2's passes tensors, over which NumPy's functions then walk one element at a time, for seconds."""
 
-    def with_arrays(self: Any, sigma: Any, log_sigmas: Any) -> Any:
-        return sigma_to_t(self, np.asarray(sigma), np.asarray(log_sigmas))
+    def with_arrays(self: Any, *levels: Any) -> Any:
+        return sigma_to_t(self, *map(np.asarray, levels))
 
     return with_arrays

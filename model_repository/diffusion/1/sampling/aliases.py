@@ -1,7 +1,7 @@
 """Names that users bring along from diffusers, A1111, ComfyUI and k-diffusion, as data.
 
-Case, blanks and `_ - . ( )` do not matter, "++" is "pp", an ending "Scheduler" may be left out, and a sampler's name
-may end in a spacing's ("Euler a Karras"). Where the other program computes something else, a note says so.
+Case, blanks and `_ - . ( )` do not matter, "++" is "pp", "Scheduler" may be left out, and a sampler's name may end in
+a spacing's ("Euler a Karras"). Where the other program computes something else, a note says so.
 """
 
 import re
@@ -198,4 +198,4 @@ def _spacings() -> dict[str, str]:
 
 def _key(name: str) -> str:
     """A name without what does not matter in it."""
-    return _PUNCTUATION.sub("", name.lower().replace("++", "pp")).removesuffix("scheduler")
+    return _PUNCTUATION.sub("", name.lower().replace("++", "pp")).replace("scheduler", "")

@@ -8,7 +8,7 @@
 H1 is the newest remembered value. All are float64 until a batch takes them as float32.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -128,7 +128,7 @@ def _rows(schedule: Schedule, grid: Grid, sampler: Sampler, settings: dict[str, 
     """The sampler's rows; from pure noise, where it may not start there, after a first step of DDIM."""
     if sampler.from_pure_noise or grid.sigma_karras[0] < PURE_NOISE:
         return sampler.function(schedule, grid, **settings)
-    first = ddim(schedule, _part(grid, 0, 1), settings.get("eta", 0.0))
+    first = replace(ddim(schedule, _part(grid, 0, 1), settings.get("eta", 0.0)), q=np.zeros(1))
     if len(grid.timesteps) == 1:
         return first
     rest = sampler.function(schedule, _part(grid, 1, len(grid.timesteps)), **settings)

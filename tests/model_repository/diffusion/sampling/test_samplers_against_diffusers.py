@@ -21,6 +21,7 @@ BETAS = {"num_train_timesteps": 1000, "beta_start": 0.00085, "beta_end": 0.012, 
 ALPHA_BAR = alpha_bar_from_betas(1000, 0.00085, 0.012, "scaled_linear")
 TABLE_2 = ("leading", "trailing", "linspace")
 ALL = (*TABLE_2, "karras", "exponential", "beta")
+FEW = ("leading", "karras")
 NAMED = {spacing: {"timestep_spacing": spacing} for spacing in TABLE_2}
 NAMED |= {name: {"timestep_spacing": "linspace", f"use_{name}_sigmas": True} for name in ALL[3:]}
 
@@ -51,13 +52,13 @@ ORACLES = [
     Oracle("ddim", "DDIMScheduler", TABLE_2[:1], {**NOT_ONE, "steps_offset": 1}, OFF, dividing=True),
     Oracle("ddim", "DDIMScheduler", TABLE_2[:2], {}, OFF, {"eta": 0.5}, {"eta": 0.5}, dividing=True),
     Oracle("euler", "EulerDiscreteScheduler"),
-    Oracle("euler", "EulerDiscreteScheduler", schedule=V),
+    Oracle("euler", "EulerDiscreteScheduler", FEW, V),
     Oracle("euler_ancestral", "EulerAncestralDiscreteScheduler", TABLE_2),
     Oracle("euler_ancestral", "EulerAncestralDiscreteScheduler", TABLE_2, V),
     Oracle("heun", "HeunDiscreteScheduler"),
-    Oracle("heun", "HeunDiscreteScheduler", schedule=V),
+    Oracle("heun", "HeunDiscreteScheduler", FEW, V),
     Oracle("dpm_2", "KDPM2DiscreteScheduler"),
-    Oracle("dpm_2", "KDPM2DiscreteScheduler", schedule=V),
+    Oracle("dpm_2", "KDPM2DiscreteScheduler", FEW, V),
     Oracle("dpm_2_ancestral", "KDPM2AncestralDiscreteScheduler"),
     Oracle("lms", "LMSDiscreteScheduler"),
     Oracle("dpmpp_2m", "DPMSolverMultistepScheduler"),
@@ -65,7 +66,7 @@ ORACLES = [
     Oracle("dpmpp_2m", "DPMSolverMultistepScheduler", TABLE_2, {"final_sigmas_type": "sigma_min"}),
     Oracle("dpmpp_2m_sde", "DPMSolverMultistepScheduler", config={"algorithm_type": "sde-dpmsolver++"}),
     Oracle("unipc", "UniPCMultistepScheduler"),
-    Oracle("unipc", "UniPCMultistepScheduler", schedule=V),
+    Oracle("unipc", "UniPCMultistepScheduler", FEW, V),
     Oracle("unipc", "UniPCMultistepScheduler", TABLE_2, {"final_sigmas_type": "sigma_min"}),
     Oracle("deis", "DEISMultistepScheduler", TABLE_2, ours={"final_sigmas_type": "sigma_min"}),
     Oracle("deis", "DEISMultistepScheduler", TABLE_2, V, ours={"final_sigmas_type": "sigma_min"}),
@@ -99,7 +100,7 @@ def run_diffusers(scheduler, steps, table, model, start, noise, dtype, step_opti
     draws = iter(torch.from_numpy(noise).to(dtype))
     told_within = 1e-4 if dtype == torch.float64 else 0.02
     module = sys.modules[type(scheduler).__module__]
-    with mock.patch.object(module, "randn_tensor", lambda *_, **__: next(draws), create=True):
+    with mock.patch.object(module, "randn_tensor", create=True, side_effect=lambda *_, **__: next(draws)):
         scheduler.set_timesteps(steps)
         latent = torch.from_numpy(start).to(dtype) * scheduler.init_noise_sigma
         assert len(scheduler.timesteps) == len(table)
@@ -111,27 +112,30 @@ def run_diffusers(scheduler, steps, table, model, start, noise, dtype, step_opti
     return latent.numpy()
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-9), (torch.float32, 5e-5)], ids=["f64", "f32"])
 @pytest.mark.parametrize(
     ("oracle", "spacing"),
     [pytest.param(oracle, spacing, id=f"{oracle}-{spacing}") for oracle in ORACLES for spacing in oracle.spacings],
 )
-def test_equals_diffusers(oracle, spacing, dtype, tolerance):
+def test_equals_diffusers(oracle, spacing):
     schedule = Schedule(ALPHA_BAR, **oracle.schedule, **oracle.ours)
     model = mixture_model(schedule)
     cls = getattr(diffusers, oracle.scheduler)
     start = np.random.default_rng(0).standard_normal(SHAPE)
-    with precision(cls, dtype):
-        scheduler = cls(**BETAS, **{**NAMED[spacing], **oracle.schedule, **oracle.config})
-        for steps in STEPS:
-            if oracle.dividing and 1000 % steps:
-                continue
-            if steps == 1 and spacing not in TABLE_2 and oracle.sampler in ENDS_OF_LINSPACE:
-                continue
-            noise = np.random.default_rng(steps).standard_normal((steps, *SHAPE))
-            table = step_table(schedule, oracle.sampler, steps, spacing, **oracle.options)
-            ours = run_table(table, model, start, noise)
-            theirs = run_diffusers(scheduler, steps, table, model, start, noise, dtype, oracle.step)
-            assert np.isfinite(theirs).all()
-            scale = max(1, np.abs(theirs).max())  # two-evaluation methods overshoot in two steps
-            np.testing.assert_allclose(ours / scale, theirs / scale, rtol=0, atol=tolerance, err_msg=f"{steps} steps")
+    requests = {}
+    for steps in STEPS:
+        if oracle.dividing and 1000 % steps:
+            continue
+        if steps == 1 and spacing not in TABLE_2 and oracle.sampler in ENDS_OF_LINSPACE:
+            continue
+        noise = np.random.default_rng(steps).standard_normal((steps, *SHAPE))
+        table = step_table(schedule, oracle.sampler, steps, spacing, **oracle.options)
+        requests[steps] = (table, noise, run_table(table, model, start, noise))
+    for dtype, tolerance in ((torch.float64, 1e-9), (torch.float32, 5e-5)):
+        with precision(cls, dtype):
+            scheduler = cls(**BETAS, **{**NAMED[spacing], **oracle.schedule, **oracle.config})
+            for steps, (table, noise, ours) in requests.items():
+                theirs = run_diffusers(scheduler, steps, table, model, start, noise, dtype, oracle.step)
+                assert np.isfinite(theirs).all()
+                scale = max(1, np.abs(theirs).max())  # two-evaluation methods overshoot in two steps
+                error = np.abs(ours - theirs).max() / scale
+                assert error < tolerance, f"{steps} steps in {dtype}"

@@ -4,8 +4,6 @@ In s the ODE is dx/ds = epsilon for x scaled by 1 / alpha (arXiv 2206.00364 eq. 
 x_next / alpha_next = x / alpha + sum k_j * epsilon_j, with k_j the integral over the step of what stands for epsilon.
 """
 
-from itertools import pairwise
-
 import numpy as np
 
 from ..grid import Grid
@@ -13,7 +11,7 @@ from ..schedule import Schedule
 from .rows import MEMORY, Rows, Sampler, ends, is_first_order, make_rows
 
 ADAMS_BASHFORTH = np.array([[0, 0, 0], [-1 / 2, 0, 0], [-16 / 12, 5 / 12, 0], [-59 / 24, 37 / 24, -9 / 24]])
-"""Weights of the past one, two and three epsilons for equal steps, by order - 1; Hairer, Norsett, Wanner III.1."""
+"""Weights of the past epsilons for equal steps, by how many there are; Hairer, Norsett and Wanner 1993, sec. III.1."""
 
 
 def lms(schedule: Schedule, grid: Grid) -> Rows:
@@ -22,16 +20,17 @@ def lms(schedule: Schedule, grid: Grid) -> Rows:
     k_j is the integral of Lagrange's polynomial through the last four nodes, which two Gauss points give exactly.
     """
     s = grid.sigma_karras
-    steps = len(grid.timesteps)
+    k = np.zeros((len(grid.timesteps), MEMORY))
     points, weights = np.polynomial.legendre.leggauss(2)
-    k = np.zeros((steps, MEMORY))
-    for i in range(steps):
-        nodes = s[max(i - MEMORY, 0) : i + 1][::-1]  # the newest first
+    for past in range(1, MEMORY + 1):  # each order replaces the one below where there are nodes enough
+        i = np.arange(past, len(k))
+        nodes = s[i[:, None] - np.arange(past + 1)]  # (steps, past + 1), the newest first
         middle, half = (s[i] + s[i + 1]) / 2, (s[i + 1] - s[i]) / 2
-        for j in range(1, len(nodes)):
-            others = np.delete(nodes, j)
-            basis = np.prod([(middle + half * points - other) / (nodes[j] - other) for other in others], axis=0)
-            k[i, j - 1] = half * np.dot(weights, basis)
+        t = middle[:, None] + half[:, None] * points  # (steps, 2)
+        for j in range(1, past + 1):
+            others = np.delete(nodes, j, axis=1)
+            factors = (t[:, :, None] - others[:, None]) / (nodes[:, j, None] - others)[:, None]
+            k[i, j - 1] = half * (factors.prod(axis=2) @ weights)
     return _epsilon_rows(grid, k)
 
 
@@ -39,10 +38,9 @@ def deis(schedule: Schedule, grid: Grid) -> Rows:
     """DEIS of order 2 that interpolates in ln(s), arXiv 2204.13902 eq. 15 (rho AB in log rho)."""
     s = grid.sigma_karras
     k = np.zeros((len(grid.timesteps), MEMORY))
-    for i in np.flatnonzero(~is_first_order(grid)):
-        # The integral from s to s_next of ln(t / s) / ln(s_prev / s) dt.
-        whole = s[i + 1] * (np.log(s[i + 1] / s[i]) - 1) + s[i]
-        k[i, 0] = whole / np.log(s[i - 1] / s[i])
+    i = np.flatnonzero(~is_first_order(grid))
+    # The integral from s to s_next of ln(t / s) / ln(s_prev / s) dt.
+    k[i, 0] = (s[i + 1] * (np.log(s[i + 1] / s[i]) - 1) + s[i]) / np.log(s[i - 1] / s[i])
     return _epsilon_rows(grid, k)
 
 
@@ -52,13 +50,9 @@ def pndm(schedule: Schedule, grid: Grid) -> Rows:
     The second node is called twice: a first step by DDIM leads to it, its epsilon averaged with the first one's
     repeats that step, and from there Adams-Bashforth's weights for equal steps go on. N + 1 rows, or 1.
     """
-    steps = len(grid.timesteps)
-    k = np.zeros((steps, MEMORY))
-    for i, (start, end) in enumerate(pairwise(grid.sigma_karras)):
-        if i > 0:
-            k[i] = (end - start) * ADAMS_BASHFORTH[min(i, MEMORY)]
-    rows = _epsilon_rows(grid, k)
-    if steps == 1:
+    past = np.minimum(np.arange(len(grid.timesteps)), MEMORY)
+    rows = _epsilon_rows(grid, np.diff(grid.sigma_karras)[:, None] * ADAMS_BASHFORTH[past])
+    if len(past) == 1:
         return rows
     alpha, sigma = grid.alpha, grid.sigma
     change = sigma[1] - sigma[0] * alpha[1] / alpha[0]  # weight of epsilon in the first step
