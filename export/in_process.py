@@ -13,7 +13,7 @@ UNBOUNDED = sys.maxsize
 
 
 class InProcess:
-    """Generates pictures with the repository's own `diffusion` code and ONNX Runtime on the CPU."""
+    """Generates images with the repository's own `diffusion` code and ONNX Runtime on the CPU."""
 
     def __init__(self, repository: Path, max_active_samples: int = 16) -> None:
         """`repository`: written by `python -m export`, runtime python or onnxruntime."""
@@ -24,15 +24,15 @@ class InProcess:
         from request import parse_request
         from text import PromptEncoder
 
-        text_encoder, unet, vae_decoder = (
-            _session(repository, name) for name in ("text_encoder", "unet", "vae_decoder")
+        text_encoder, denoiser, vae_decoder = (
+            _session(repository, name) for name in ("text_encoder", "denoiser", "vae_decoder")
         )
         self._checkpoint = Checkpoint.from_file(folder / "checkpoint.json")
         self._parse_request = parse_request
         self._pipeline = Pipeline(
             self._checkpoint,
             PromptEncoder(folder / "tokenizer.json", lambda ids: text_encoder(input_ids=ids), lambda warning: None),
-            lambda sample, timestep, context: unet(sample=sample, timestep=timestep, context=context),
+            lambda sample, timestep, context: denoiser(sample=sample, timestep=timestep, context=context),
             lambda latent: vae_decoder(latent=latent),
             max_active_samples,
             UNBOUNDED,
@@ -46,7 +46,7 @@ class InProcess:
         self._pipeline.close()
 
     def generate(self, prompt: str, **fields: float | str) -> "Future[np.ndarray]":
-        """The pictures to come, uint8 (N, H, W, 3); `fields` are those of the wire interface."""
+        """The images to come, uint8 (N, H, W, 3); `fields` are those of the wire interface."""
         tensors = {"prompt": prompt, **fields}
         arrays = {
             name: np.array([value.encode()], object) if isinstance(value, str) else np.array([value])
@@ -64,7 +64,7 @@ def _session(repository: Path, name: str) -> Callable[..., np.ndarray]:
 
 
 class _Answer:
-    """A responder that keeps the pictures."""
+    """A responder that keeps the images."""
 
     cancelled = False
 
