@@ -35,7 +35,9 @@ def export(
     runtime: Annotated[Runtime, typer.Option(help="Program that runs the networks inside Triton.")] = Runtime.PYTHON,
     precision: Annotated[
         Precision | None,
-        typer.Option(help="Numbers that the networks compute in; bf16 with --runtime torch only. Default: fp32, TensorRT: fp16."),
+        typer.Option(
+            help="Numbers the networks compute in; bf16 with --runtime torch only. Default: fp32, TensorRT: fp16."
+        ),
     ] = None,
     height: Annotated[
         str | None, typer.Option(metavar="N|MIN:MAX", help="Pixels. Default: what the checkpoint was trained at.")

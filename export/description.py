@@ -28,7 +28,9 @@ def describe(checkpoint: Checkpoint, sizes: Sizes, networks: Mapping[str, Networ
         "width": sizes.width,
         "height_range": [sizes.height_range.min, sizes.height_range.max],
         "width_range": [sizes.width_range.min, sizes.width_range.max],
-        "tokenizers": {name: tokenizer_file(source.tokenizer) for name, source in checkpoint.family.text_inputs.items()},
+        "tokenizers": {
+            name: tokenizer_file(source.tokenizer) for name, source in checkpoint.family.text_inputs.items()
+        },
         "networks": {
             name: {
                 "max_batch": network.max_batch,

@@ -62,8 +62,7 @@ def _write_facts(export: Export, staging: Path) -> list[str]:
     description = describe(export.checkpoint, export.sizes, export.networks)
     files = {str(LOOP / "checkpoint.json"): json.dumps(description, indent=2) + "\n"}
     for name, source in export.checkpoint.family.text_inputs.items():
-        (num_tokens,) = (t.shape[0] for t in export.networks["text_encoder"].inputs if t.name == name)
-        tokenizer = standalone_tokenizer(export.checkpoint.load_tokenizer(name), num_tokens)
+        tokenizer = standalone_tokenizer(export.checkpoint.load_tokenizer(name), source.num_tokens)
         files[str(LOOP / tokenizer_file(source.tokenizer))] = tokenizer.to_str()
     for model in HAND_WRITTEN_MODELS:
         parameters = {"description": for_clients(description)} if model is DIFFUSION else {}

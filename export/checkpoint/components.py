@@ -122,7 +122,7 @@ def read_checkpoint(checkpoint: str) -> Checkpoint:
         raise CheckpointError(f"{folder}: {refusal}")
     serving = read_serving(folder, family.latent.channels)
     latent_rgb = serving.get("latent_rgb", family.latent.latent_rgb)
-    defaults = default_sampling(scheduler, settings["scheduler"], serving)
+    defaults = default_sampling(scheduler, settings["scheduler"], schedule, serving)
     check_sampling(scheduler, schedule, defaults)
     defaults["guidance_scale"] = serving.get("guidance_scale", family.guidance_scale)
     return Checkpoint(folder, checkpoint_name(checkpoint, folder), family, settings, schedule, defaults, latent_rgb)

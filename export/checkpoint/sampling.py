@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import diffusers
-
+from export.checkpoint.settings import scheduler_class
 from export.errors import CheckpointError
 from export.loop import SAMPLERS, read_schedule, step_table
 
@@ -70,7 +69,9 @@ FALLBACK = {"sampler": "dpmpp_2m", "timestep_spacing": "karras", "num_inference_
 """For a scheduler that is none of ours, over a schedule that is."""
 
 
-def default_sampling(path: Path, settings: Mapping[str, Any], serving: Mapping[str, Any]) -> dict[str, Any]:
+def default_sampling(
+    path: Path, settings: Mapping[str, Any], schedule: Mapping[str, Any], serving: Mapping[str, Any]
+) -> dict[str, Any]:
     """`sampler`, `timestep_spacing` and `num_inference_steps`: those that serving.json names, else the scheduler's."""
     if "sampler" in serving:  # whose own spacing goes before that of another's schedule
         sampler = serving["sampler"]
@@ -78,6 +79,8 @@ def default_sampling(path: Path, settings: Mapping[str, Any], serving: Mapping[s
         sampling |= {"num_inference_steps": USUAL_STEPS.get(sampler, STEPS)}
     else:
         sampling = own_sampling(path, settings)
+    trained = len(schedule["trained_betas"]) if "trained_betas" in schedule else schedule["num_train_timesteps"]
+    sampling = {**sampling, "num_inference_steps": min(sampling["num_inference_steps"], trained)}
     return {name: serving.get(name, value) for name, value in sampling.items()}
 
 
@@ -113,7 +116,7 @@ def _spacing(settings: Mapping[str, Any], equivalent: Equivalent) -> str:
 
 def _check_settings_are_known(path: Path, settings: Mapping[str, Any]) -> None:
     """Refuse a setting that no scheduler of `EQUIVALENTS` has: it may well change the noise schedule."""
-    known = {key for name in EQUIVALENTS for key in inspect.signature(getattr(diffusers, name).__init__).parameters}
+    known = {key for name in EQUIVALENTS for key in inspect.signature(scheduler_class(path, name)).parameters}
     unknown = sorted(key for key in settings if key not in known and not key.startswith("_"))
     if unknown:
         raise CheckpointError(

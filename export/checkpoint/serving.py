@@ -1,4 +1,4 @@
-"""`serving.json`: what a server needs of a checkpoint and diffusers has no field for, and defaults that replace its own.
+"""`serving.json`: what a server needs of a checkpoint and diffusers has no field for, and defaults in place of others.
 
     {"guidance_scale": 5.0, "latent_rgb": {"weight": [[r, g, b], ... one row a latent channel], "bias": [r, g, b]},
      "sampler": "dpmpp_2m", "timestep_spacing": "karras", "num_inference_steps": 20}

@@ -10,13 +10,16 @@ import transformers
 from export.checkpoint.layout import read_json
 from export.errors import CheckpointError, quote
 
+SAME_DEFAULTS = {"DPMSolverSDEScheduler": "KDPM2DiscreteScheduler"}
+"""Schedulers that diffusers only has beside another library (torchsde), each with one that has the same defaults."""
+
 
 def read_settings(folder: Path, class_names: tuple[str, ...] | None) -> dict[str, Any]:
-    """The settings of the component in `folder`, one of `class_names`; None: a scheduler, whose file names its class."""
+    """Settings of the component in `folder`, one of `class_names`; None: a scheduler, whose file names its class."""
     if class_names is None:
         path = folder / "scheduler_config.json"
         settings = read_json(path)
-        return with_defaults(_scheduler_class(path, settings.get("_class_name")), settings)
+        return with_defaults(scheduler_class(path, settings.get("_class_name")), settings)
     settings = read_json(folder / "config.json")
     if hasattr(diffusers, class_names[0]):
         return with_defaults(getattr(diffusers, class_names[0]), settings)
@@ -33,9 +36,10 @@ def with_defaults(config_class: Any, settings: dict[str, Any]) -> dict[str, Any]
     return {p.name: p.default for p in parameters if p.default is not p.empty} | settings
 
 
-def _scheduler_class(path: Path, name: Any) -> type:
+def scheduler_class(path: Path, name: Any) -> type:
     """The class whose defaults complete the settings; only looked up among diffusers' own schedulers."""
-    found = getattr(diffusers, name, None) if isinstance(name, str) and name.endswith("Scheduler") else None
+    is_name = isinstance(name, str) and name.endswith("Scheduler")
+    found = getattr(diffusers, SAME_DEFAULTS.get(name, name), None) if is_name else None
     if not inspect.isclass(found) or not issubclass(found, diffusers.SchedulerMixin):
         raise CheckpointError(
             f"{path}: _class_name is {name!r}, which is no scheduler of diffusers {diffusers.__version__}"

@@ -1,7 +1,7 @@
 """Family: the facts that all checkpoints of one kind share, from which the export is made.
 
-A family is a package beside this file, with `FAMILY` in its `__init__.py` and, in `modules.py`, the torch modules of its
-networks. That file is copied into the repository for the torch runtime, so it imports nothing of this project.
+A family is a package beside this file, with `FAMILY` in its `__init__.py` and, in `modules.py`, the torch modules of
+its networks. That file is copied into the repository for the torch runtime, so it imports nothing of this project.
 """
 
 import importlib
@@ -26,10 +26,11 @@ class LatentFormat:
 
 @dataclass(frozen=True)
 class TextInput:
-    """The components that make and take the token ids of one input of the text encoder's network."""
+    """The components that make and take the token ids of one input of the text encoder's network, and their number."""
 
     tokenizer: str
     text_encoder: str
+    num_tokens: int
 
 
 @dataclass(frozen=True)

@@ -65,9 +65,7 @@ class TorchRunner(BaseRunner):
         return OrderedDict((tensor.name, outputs[tensor.name].numpy()) for tensor in self.network.outputs)
 
 
-def check_graph(
-    network: Network, path: Path, module: torch.nn.Module, precision: Precision = Precision.FP32
-) -> None:
+def check_graph(network: Network, path: Path, module: torch.nn.Module, precision: Precision = Precision.FP32) -> None:
     """Raise GateError unless the graph at `path` computes in `precision` what `module` does in FP32."""
     with G_LOGGER.verbosity(G_LOGGER.ERROR):
         runners = [TorchRunner(network, module), OnnxrtRunner(lambda: frugal_session(path), name="ONNX Runtime")]

@@ -22,9 +22,7 @@ SINGLE_FILE_LIMIT = 2_000_000_000
 TORCH_DTYPES = {"FP32": torch.float32, "INT32": torch.int32}
 
 
-def write_graph(
-    network: Network, module: torch.nn.Module, folder: Path, precision: Precision = Precision.FP32
-) -> Path:
+def write_graph(network: Network, module: torch.nn.Module, folder: Path, precision: Precision = Precision.FP32) -> Path:
     """Export `module` as `network` to `folder`/model.onnx (and model.onnx.data past 2 GB); returns the graph's path."""
     path = folder / "model.onnx"
     weights = folder / "model.onnx.data"

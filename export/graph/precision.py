@@ -1,7 +1,7 @@
 """Mixed precision: FP16 weights and activations, with FP32 where half precision would show.
 
-What lies between an input or an output and the nearest matrix product stays FP32: the sines of the timestep, the scaling
-of a latent, the last layer norm of the text encoder, the decoder's way from its last convolution to bytes.
+What lies between an input or an output and the nearest matrix product stays FP32: the sines of the timestep, the
+scaling of a latent, the last layer norm of the text encoder, the decoder's way from its last convolution to bytes.
 Normalisations keep their statistics in FP32 by their own `stash_type`, which a strongly typed TensorRT network obeys
 too. Inputs and outputs keep their types, so the sampling loop does not see the precision.
 

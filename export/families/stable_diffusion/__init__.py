@@ -131,7 +131,7 @@ FAMILY = Family(
     foreign_components=("transformer", "text_encoder_2", "tokenizer_2"),
     prediction_types=("epsilon", "v_prediction"),
     scheduler_settings={"steps_offset": 1, "clip_sample": False},
-    text_inputs={"input_ids": TextInput(tokenizer="tokenizer", text_encoder="text_encoder")},
+    text_inputs={"input_ids": TextInput("tokenizer", "text_encoder", NUM_TOKENS)},
     latent=LatentFormat(CHANNELS, LATENT_RGB),
     guidance_scale=7.5,
     refusals=refusals,

@@ -43,9 +43,7 @@ class Denoiser(nn.Module):
             # size of the skip connection. That way is right for every size, so one graph can take it for all.
             unet.num_upsamplers = MANY_UPSAMPLERS
 
-    def forward(
-        self, sample: torch.Tensor, timestep: torch.Tensor, context: torch.Tensor
-    ) -> dict[str, torch.Tensor]:
+    def forward(self, sample: torch.Tensor, timestep: torch.Tensor, context: torch.Tensor) -> dict[str, torch.Tensor]:
         dtype = self.unet.dtype
         # The timestep stays FP32: BF16 has no 999.
         output = self.unet(sample.to(dtype), timestep, context.to(dtype), return_dict=False)[0]

@@ -29,7 +29,8 @@ class Engine:
     def __init__(self, module: nn.Module, device: torch.device) -> None:
         self.device = device
         self._module = module.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)
-        self._one_graph = all([_choose_attention(network, device) for network in module.children()])
+        one_graph = [_choose_attention(network, device) for network in module.children()]
+        self._one_graph = all(one_graph)
         self._compiled: Any = None
         self._buffers: dict[int, dict[str, torch.Tensor]] = {}
 
@@ -37,8 +38,8 @@ class Engine:
     def compile(self, rows: Mapping[str, torch.Tensor], batches: Sequence[int]) -> None:
         """Compile a graph for each of `batches` and run it until it is warm. Raises CompileError.
 
-        `rows` has, by name, each input's shape and dtype, without the batch axis. Calls with other shapes stay uncompiled:
-        compiling takes minutes, in which no request would be answered.
+        `rows` has, by name, each input's shape and dtype, without the batch axis. Calls with other shapes stay
+        uncompiled: compiling takes minutes, in which no request would be answered.
         """
         torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, len(batches))
         mode = "max-autotune" if self.device.type == "cuda" else "default"

@@ -38,9 +38,7 @@ class TritonPythonModel:
         if "compile_batches" in parameters:
             latent_size = [int(side) for side in parameters["compile_latent_size"].split("x")]
             rows = {
-                entry["name"]: torch.zeros(
-                    shape(entry, latent_size), dtype=getattr(torch, DTYPES[entry["data_type"]])
-                )
+                entry["name"]: torch.zeros(shape(entry, latent_size), dtype=getattr(torch, DTYPES[entry["data_type"]]))
                 for entry in config["input"]
             }
             try:
