@@ -15,7 +15,7 @@ from export.errors import ExportError
 from export.plan.plans import choose_target
 from export.quiet import quiet_libraries
 from export.repository import Export, write_repository
-from export.runtimes.runtime import USUAL_PRECISION, Precision, Runtime
+from export.runtime import USUAL_PRECISION, Precision, Runtime
 from export.runtimes.torch_model import check_precision, choose_compilation
 from export.sizes import choose_sizes
 

@@ -26,7 +26,7 @@ from export.checkpoint.layout import checkpoint_name, find_family, find_folder
 from export.digest import digest
 from export.errors import ExportError
 from export.plan.plans import choose_target
-from export.runtimes.runtime import USUAL_PRECISION, Precision, Runtime
+from export.runtime import USUAL_PRECISION, Precision, Runtime
 from export.specification import HAND_WRITTEN_MODELS
 
 ROOT = Path(__file__).parents[1]

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 
-from export.runtimes.runtime import Runtime
+from export.runtime import Runtime
 from export.specification import Axis, HandWrittenModel, Network, Parameter, Tensor
 
 WARMUP_BATCHES = (1, 2)  # one image, without guidance and with

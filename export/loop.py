@@ -13,18 +13,25 @@ HAND_WRITTEN = Path(__file__).resolve().parents[1] / "model_repository"
 if (_folder := str(HAND_WRITTEN / "diffusion" / "1")) not in sys.path:
     sys.path.append(_folder)  # last: its modules have plain names
 
-from request import FIELDS, MAX_GUIDANCE_SCALE, MAX_STEPS, Field  # noqa: E402
+from fields import Field, Integer, Number  # noqa: E402
+from request import FIELDS  # noqa: E402
 from sampling import ALIASES, SAMPLERS, SPACINGS, read_schedule, step_table  # noqa: E402
 
 __all__ = [
     "ALIASES",
     "FIELDS",
     "HAND_WRITTEN",
-    "MAX_GUIDANCE_SCALE",
-    "MAX_STEPS",
     "SAMPLERS",
     "SPACINGS",
     "Field",
+    "limits",
     "read_schedule",
     "step_table",
 ]
+
+
+def limits(name: str) -> tuple[float, float]:
+    """The smallest and the largest number that a request may give for the field `name`."""
+    field = next(field for field in FIELDS if field.name == name)
+    assert isinstance(field, Integer | Number)
+    return field.low, field.high

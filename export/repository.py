@@ -14,7 +14,7 @@ from export.graph.gate import check_graph
 from export.graph.graphs import write_graph
 from export.loop import HAND_WRITTEN
 from export.plan.plans import Target, write_plan
-from export.runtimes.runtime import Precision, Runtime
+from export.runtime import Precision, Runtime
 from export.runtimes.torch_model import Compilation, torch_parameters, write_torch_model
 from export.specification import DIFFUSION, HAND_WRITTEN_MODELS, Network, Sizes
 from export.staging import install, staging_folder

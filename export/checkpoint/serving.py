@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from export.errors import CheckpointError, quote
-from export.loop import MAX_GUIDANCE_SCALE, MAX_STEPS, SAMPLERS, SPACINGS
+from export.loop import SAMPLERS, SPACINGS, limits
 
 FILE = "serving.json"
+FLOAT = int | float
 KEYS = ("guidance_scale", "latent_rgb", "sampler", "timestep_spacing", "num_inference_steps")
 
 
@@ -31,9 +32,11 @@ def read_serving(folder: Path, channels: int) -> dict[str, Any]:
         raise CheckpointError(f"{path} is no readable JSON ({quote(error)}): mend it or delete it") from error
     if not isinstance(serving, dict) or not serving.keys() <= {*KEYS}:
         raise CheckpointError(f"{path} may hold {', '.join(KEYS)} and nothing else: mend it or delete it")
-    scale = serving.get("guidance_scale", 1)
-    if not _is_number(scale) or not 0 <= scale <= MAX_GUIDANCE_SCALE:
-        raise CheckpointError(f"{path}: guidance_scale is {scale!r}: write a number in 0..{MAX_GUIDANCE_SCALE:g}")
+    for key, kinds in (("guidance_scale", FLOAT), ("num_inference_steps", int)):
+        low, high = limits(key)
+        if key in serving and not (_is_number(serving[key], kinds) and low <= serving[key] <= high):
+            number = "whole number" if kinds is int else "number"
+            raise CheckpointError(f"{path}: {key} is {serving[key]!r}: write a {number} from {low:g} to {high:g}")
     if "latent_rgb" in serving and not _is_latent_rgb(serving["latent_rgb"], channels):
         raise CheckpointError(
             f"{path}: latent_rgb must be a weight of {channels} rows [r, g, b] and a bias [r, g, b],"
@@ -42,9 +45,6 @@ def read_serving(folder: Path, channels: int) -> dict[str, Any]:
     for key, allowed in (("sampler", SAMPLERS), ("timestep_spacing", SPACINGS)):
         if key in serving and serving[key] not in [*allowed]:
             raise CheckpointError(f"{path}: {key} is {serving[key]!r}: write one of {', '.join(allowed)}")
-    steps = serving.get("num_inference_steps", 1)
-    if type(steps) is not int or not 1 <= steps <= MAX_STEPS:
-        raise CheckpointError(f"{path}: num_inference_steps is {steps!r}: write a whole number in 1..{MAX_STEPS}")
     return serving
 
 
@@ -57,5 +57,5 @@ def _is_latent_rgb(value: Any, channels: int) -> bool:
     )
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+def _is_number(value: Any, kinds: Any = FLOAT) -> bool:
+    return isinstance(value, kinds) and not isinstance(value, bool) and math.isfinite(value)

@@ -22,7 +22,7 @@ from polygraphy.comparator import Comparator
 from polygraphy.logger import G_LOGGER
 
 from export.errors import GateError
-from export.runtimes.runtime import Precision
+from export.runtime import Precision
 from export.specification import Axis, Network, Tensor
 
 

@@ -9,7 +9,7 @@ import torch
 
 from export.graph.edits import edit
 from export.graph.precision import to_half
-from export.runtimes.runtime import Precision
+from export.runtime import Precision
 from export.specification import Axis, Network, Tensor
 
 OPSETS = {Precision.FP32: 20, Precision.FP16: 21}

@@ -19,7 +19,7 @@ from typing import Any
 
 from export.digest import digest
 from export.errors import PlanError, RequestError
-from export.runtimes.runtime import Runtime
+from export.runtime import Runtime
 from export.specification import Axis, Network, Tensor
 
 MODULES = {Runtime.TENSORRT: "tensorrt", Runtime.TENSORRT_RTX: "tensorrt_rtx_bindings"}

@@ -12,7 +12,7 @@ import torch
 
 from export.errors import RequestError
 from export.graph.gate import LIMITS, check_output, random_inputs
-from export.runtimes.runtime import Precision, Runtime
+from export.runtime import Precision, Runtime
 from export.runtimes.torch.engine import Engine
 from export.specification import Network, Sizes
 

@@ -14,7 +14,7 @@ import pytest
 
 from export import cached
 from export.plan.plans import Target
-from export.runtimes.runtime import Precision, Runtime
+from export.runtime import Precision, Runtime
 
 PROGRAM = "import sys; from export import cached; cached.EXPORT = (sys.argv.pop(1),); cached.main()"
 ROOT = cached.ROOT

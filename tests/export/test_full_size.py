@@ -17,7 +17,7 @@ import pytest
 from export.checkpoint.components import read_checkpoint
 from export.plan.plans import choose_target
 from export.repository import Export, write_repository
-from export.runtimes.runtime import Precision, Runtime
+from export.runtime import Precision, Runtime
 from export.sizes import choose_sizes
 from export.specification import HAND_WRITTEN_MODELS
 from tests.support.processes import children

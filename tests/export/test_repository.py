@@ -12,7 +12,7 @@ from export import staging
 from export.checkpoint.components import Checkpoint, read_checkpoint
 from export.errors import GateError
 from export.repository import Export, write_repository
-from export.runtimes.runtime import Runtime
+from export.runtime import Runtime
 from export.sizes import choose_sizes
 
 NETWORK_FILES = ["1/model.onnx", "1/model.py", "config.pbtxt"]

@@ -8,7 +8,7 @@ from tritonclient.grpc import model_config_pb2
 
 from export.config import hand_written_config, network_config
 from export.loop import FIELDS
-from export.runtimes.runtime import Runtime
+from export.runtime import Runtime
 from export.specification import DIFFUSION, TEXT_TO_IMAGE, Axis, HandWrittenModel, Network, Range, Sizes, Tensor
 from tests.support.exports import networks_at
 

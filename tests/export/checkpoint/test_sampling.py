@@ -134,7 +134,7 @@ def test_a_named_sampler_serves_a_checkpoint_whose_own_is_lacking(broken_folder:
     [
         ({"sampler": "DPM++ 2M"}, "sampler is 'DPM++ 2M': write one of "),
         ({"timestep_spacing": 3}, "timestep_spacing is 3: write one of "),
-        ({"num_inference_steps": 0}, "num_inference_steps is 0: write a whole number in 1..1000"),
+        ({"num_inference_steps": 0}, "num_inference_steps is 0: write a whole number from 1 to 1000"),
         ({"num_inference_steps": True}, "num_inference_steps is True"),
         ({"sampler": ["ddim"]}, "sampler is ['ddim']"),
     ],

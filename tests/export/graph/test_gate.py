@@ -10,7 +10,7 @@ from onnx import numpy_helper
 from export.checkpoint.components import Checkpoint
 from export.errors import GateError
 from export.graph.gate import LIMITS, check_graph, check_output, psnr, random_inputs, relative_error
-from export.runtimes.runtime import Precision
+from export.runtime import Precision
 from export.specification import Range, Sizes
 from tests.support.exports import networks_at
 

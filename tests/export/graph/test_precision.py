@@ -15,7 +15,7 @@ from export.graph.gate import check_graph, psnr
 from export.graph.graphs import write_graph
 from export.graph.precision import epilogue, prologue
 from export.in_process import InProcess
-from export.runtimes.runtime import Precision
+from export.runtime import Precision
 from export.specification import Sizes
 from tests.support.launching import Server, launch, wait_until_ready
 

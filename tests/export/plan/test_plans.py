@@ -19,7 +19,7 @@ from export.errors import PlanError, RequestError
 from export.graph.gate import LIMITS, check_output, random_inputs
 from export.plan import builder as builder_module
 from export.plan.plans import Target, check_version, choose_target, parse_sms, run_builder, shapes, write_plan
-from export.runtimes.runtime import Precision, Runtime
+from export.runtime import Precision, Runtime
 from export.sizes import choose_sizes
 from export.specification import Network, Range, Sizes
 from tests.support.exports import networks_at

@@ -12,7 +12,7 @@ from export.checkpoint.components import Checkpoint, read_checkpoint
 from export.errors import GateError, RequestError
 from export.graph.gate import LIMITS
 from export.repository import Export, write_repository
-from export.runtimes.runtime import Precision, Runtime
+from export.runtime import Precision, Runtime
 from export.runtimes.torch_model import Compilation, check_precision, choose_compilation
 from export.sizes import choose_sizes
 
