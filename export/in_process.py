@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -20,23 +21,22 @@ class InProcess:
         folder = repository / "diffusion/1"
         sys.path.append(str(folder))  # as Triton does for a Python model
         from checkpoint import Checkpoint
+        from conditioning import PromptEncoder
         from pipeline import Pipeline
         from request import parse_request
-        from text import PromptEncoder
 
-        text_encoder, denoiser, vae_decoder = (
-            _session(repository, name) for name in ("text_encoder", "denoiser", "vae_decoder")
-        )
         self._checkpoint = Checkpoint.from_file(folder / "checkpoint.json")
         self._parse_request = parse_request
+        networks = {name: _network(repository, name) for name in self._checkpoint.networks}
+        tokenizers = {name: folder / file for name, file in self._checkpoint.tokenizers.items()}
         self._pipeline = Pipeline(
             self._checkpoint,
-            PromptEncoder(folder / "tokenizer.json", lambda ids: text_encoder(input_ids=ids), lambda warning: None),
-            lambda sample, timestep, context: denoiser(sample=sample, timestep=timestep, context=context),
-            lambda latent: vae_decoder(latent=latent),
+            PromptEncoder(tokenizers, networks["text_encoder"], lambda warning: None),
+            networks,
             max_active_samples,
             UNBOUNDED,
             _Unmeasured(),
+            lambda record: None,
         )
 
     def __enter__(self) -> "InProcess":
@@ -52,38 +52,30 @@ class InProcess:
             name: np.array([value.encode()], object) if isinstance(value, str) else np.array([value])
             for name, value in tensors.items()
         }
-        answer = _Answer()
-        self._pipeline.submit(self._parse_request(arrays, self._checkpoint), answer)
-        return answer.future
+        answer: Future[np.ndarray] = Future()
+        self._pipeline.submit(self._parse_request(arrays, self._checkpoint), _respond_to(answer), "in process")
+        return answer
 
 
-def _session(repository: Path, name: str) -> Callable[..., np.ndarray]:
-    """The model's graph as a function of its inputs."""
+def _network(repository: Path, name: str) -> Callable[..., dict[str, np.ndarray]]:
+    """The network's graph as a function from arrays to arrays, by name."""
     session = onnxruntime.InferenceSession(repository / name / "1/model.onnx", providers=["CPUExecutionProvider"])
-    return lambda **inputs: session.run(None, inputs)[0]
+    names = [output.name for output in session.get_outputs()]
+    return lambda **inputs: dict(zip(names, session.run(names, inputs)))
 
 
-class _Answer:
+def _respond_to(answer: "Future[np.ndarray]") -> Callable[[Any], bool]:
     """A responder that keeps the images."""
+    from events import Completed, Failed
 
-    cancelled = False
+    def respond(event: Any) -> bool:
+        if isinstance(event, Completed):
+            answer.set_result(event.image)
+        elif isinstance(event, Failed):
+            answer.set_exception(event.reason)
+        return True
 
-    def __init__(self) -> None:
-        self.future: Future[np.ndarray] = Future()
-
-    def queued(self, position: int, num_steps: int, seeds: np.ndarray) -> None: ...
-
-    def progress(self, step: int, num_steps: int, seeds: np.ndarray, preview: np.ndarray | None) -> None: ...
-
-    def image(self, image: np.ndarray, num_steps: int, seeds: np.ndarray) -> None:
-        self.future.set_result(image)
-
-    def error(self, reason: Exception) -> None:
-        self.future.set_exception(reason)
-
-    def nothing(self) -> None: ...
-
-    def ended(self, outcome: str, facts: dict[str, object]) -> None: ...
+    return respond
 
 
 class _Unmeasured:

@@ -59,11 +59,11 @@ class VaeDecoder(nn.Module):
     def __init__(self, vae: AutoencoderKL) -> None:
         super().__init__()
         self.vae = vae
+        # StableDiffusionPipeline takes no shift_factor off a latent, whatever the autoencoder's settings say.
         self.scaling_factor = vae.config.scaling_factor
-        self.shift_factor = vae.config.shift_factor or 0.0
 
     def forward(self, latent: torch.Tensor) -> dict[str, torch.Tensor]:
-        latent = (latent / self.scaling_factor + self.shift_factor).to(self.vae.dtype)
+        latent = (latent / self.scaling_factor).to(self.vae.dtype)
         image = self.vae.decode(latent, return_dict=False)[0].float()
         image = (image * 0.5 + 0.5).clamp(0, 1)
         # Bytes come last: TensorRT knows them as an output only.

@@ -38,3 +38,12 @@ def test_every_text_input_has_its_components(tiny: Checkpoint, sizes: Sizes) -> 
     for name, source in FAMILY.text_inputs.items():
         assert {source.tokenizer, source.text_encoder} <= FAMILY.components.keys()
         assert inputs[name].shape == (source.num_tokens,)
+
+
+def test_the_decoder_takes_no_shift_off_a_latent_as_the_pipeline_does(tiny: Checkpoint) -> None:
+    modules, vae = FAMILY.modules, tiny.load_component("vae")
+    latent = torch.randn(1, 4, 4, 4, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        plain = modules.VaeDecoder(vae)(latent)["image"]
+        vae.register_to_config(shift_factor=0.1)
+        assert torch.equal(modules.VaeDecoder(vae)(latent)["image"], plain)
