@@ -1,4 +1,4 @@
-"""Exports before a server starts, unless that has been done: what containers and pods run first.
+"""Export before a server starts, unless that has been done: containers and pods run this first.
 
     python -m export.cached CHECKPOINT --models /models --link /models/repository [options of python -m export]
 

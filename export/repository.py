@@ -25,7 +25,7 @@ LOOP = Path(DIFFUSION.name) / "1"
 
 @dataclass(frozen=True)
 class Export:
-    """What is to be written."""
+    """One export: the checkpoint, and how it is to be written."""
 
     checkpoint: Checkpoint
     sizes: Sizes

@@ -22,4 +22,4 @@ class Precision(StrEnum):
 
 
 USUAL_PRECISION = {Runtime.TENSORRT: Precision.FP16, Runtime.TENSORRT_RTX: Precision.FP16}
-"""What is not named computes in FP32."""
+"""Of runtimes whose usual precision is not FP32."""

@@ -22,7 +22,7 @@ KEYS = ("guidance_scale", "latent_rgb", "sampler", "timestep_spacing", "num_infe
 
 
 def read_serving(folder: Path, channels: int) -> dict[str, Any]:
-    """What the file in `folder` holds, checked; `channels` of the checkpoint's latents. Raises CheckpointError."""
+    """The content of the file in `folder`, checked; `channels` of the checkpoint's latents. Raises CheckpointError."""
     path = folder / FILE
     if not path.exists():
         return {}

@@ -1,4 +1,4 @@
-"""What a user of `python -m export` sees."""
+"""The command line, `python -m export`, as a user sees it."""
 
 import resource
 from collections.abc import Iterator

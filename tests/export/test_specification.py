@@ -35,7 +35,7 @@ REQUEST = {
     "seed": "INT64",
     "priority": "STRING",
 }
-"""What clients have sent since the first release."""
+"""Fields that clients have sent since the first release."""
 
 STATIC = Sizes(512, 512, Range(512, 512), Range(512, 512), vae_factor=8)
 DYNAMIC = Sizes(512, 512, Range(256, 768), Range(512, 512), vae_factor=8)

@@ -1,4 +1,4 @@
-"""Runs the network beside it with PyTorch, as a Triton Python model."""
+"""Triton Python model that runs the network beside it with PyTorch."""
 
 import json
 import locale

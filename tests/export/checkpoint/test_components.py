@@ -1,4 +1,4 @@
-"""What a checkpoint may be, and the one line that says why another is refused."""
+"""Checkpoints that are accepted, and the one line that says why another is refused."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""What `--runtime torch` writes, what its gate catches, and what it refuses."""
+"""Models of `--runtime torch`: what is written, what the gate catches, and what is refused."""
 
 import json
 from pathlib import Path
