@@ -1,7 +1,7 @@
 """The gate every graph must pass: Polygraphy runs ONNX Runtime and PyTorch on the same random inputs.
 
-Every output must keep within `LIMITS`, at batches of one, two and three rows, and where the size varies at a
-different size each; in half precision also for inputs ten times the normal scale, where it would overflow first.
+Every output must keep within `LIMITS` at batches of one, two and three rows, and where the size varies at a different
+size each; in half precision also for inputs ten times the normal scale, where it would overflow first.
 """
 
 import math

@@ -48,7 +48,7 @@ class Target:
 
     @property
     def timings(self) -> Path | None:
-        """The file of kernel timings, kept between builds; they hold for one version and GPU. None: nothing is timed."""
+        """The file of kernel timings, kept between builds; for one version and GPU. None: nothing is timed."""
         if self.gpu is None:
             return None
         caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")

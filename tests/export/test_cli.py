@@ -41,7 +41,7 @@ def test_success_is_one_line(tiny_folder: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("hand_written")
-def test_plans_are_in_fp16_and_those_that_triton_cannot_load_have_no_configuration(
+def test_plans_are_fp16_and_have_no_configuration_if_triton_lacks_a_backend(
     tiny_folder: Path, tmp_path: Path
 ) -> None:
     result = run(tiny_folder, "--repository", tmp_path / "models", "--runtime", "tensorrt-rtx", "--sm", "86")

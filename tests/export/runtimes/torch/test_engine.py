@@ -76,7 +76,7 @@ def test_rows_are_neither_padded_far_nor_cut_small(rows: int, run: tuple[int, ..
     assert divide(rows, (1, 2, 4, 8)) == run
 
 
-def test_compiled_is_what_eager_is_at_every_batch_and_nothing_is_compiled_later() -> None:
+def test_compiled_is_what_eager_is_and_nothing_is_compiled_later() -> None:
     engine = Engine(Small(), CPU)
     engine.compile(ROWS, [1, 3])
     graphs = counters["stats"]["unique_graphs"]
