@@ -9,7 +9,7 @@ import pytest
 from batch import Generation
 from errors import ShuttingDown
 from request import Priority, Request
-from sampling import step_table
+from sampling import SAMPLERS, step_table
 from scheduler import Scheduler
 
 from tests.model_repository.diffusion.conftest import Waiter
@@ -68,6 +68,12 @@ MIXED = [
 ]
 
 
+EVERY_SAMPLER = [
+    {"seed": k, "sampler": sampler, "steps": 3 + k % 6, "guidance_scale": 1.0 + k % 3, "num_images": 1 + k % 2}
+    for k, sampler in enumerate(SAMPLERS)
+]
+
+
 def latents(scheduler, generations) -> list[np.ndarray]:
     for generation, waiter in generations:
         scheduler.submit(generation, waiter)
@@ -77,9 +83,10 @@ def latents(scheduler, generations) -> list[np.ndarray]:
     return [waiter.latent for _, waiter in generations]
 
 
-def test_a_mixed_batch_gives_every_request_what_it_gets_alone_bit_for_bit(scheduler, generate):
-    together = latents(scheduler, [generate(**fields) for fields in MIXED])
-    for fields, latent in zip(MIXED, together):
+@pytest.mark.parametrize("mixed", [MIXED, EVERY_SAMPLER], ids=["settings", "samplers"])
+def test_a_mixed_batch_gives_every_request_what_it_gets_alone(scheduler, generate, mixed):
+    together = latents(scheduler, [generate(**fields) for fields in mixed])
+    for fields, latent in zip(mixed, together):
         (alone,) = latents(scheduler, [generate(**fields)])
         np.testing.assert_array_equal(latent, alone)
 

@@ -12,7 +12,7 @@ from .prediction import DENOISED_WEIGHTS
 from .samplers import SAMPLERS
 from .schedule import BETA_SCHEDULES, PREDICTION_TYPES, Schedule, alpha_bar_from_betas, read_schedule
 from .spacing import SPACINGS
-from .step import advance, guide
+from .step import advance, denoise, guide, remember
 from .table import COLUMNS, StepTable, dpmpp_2m_on, step_table
 
 __all__ = [
@@ -30,10 +30,12 @@ __all__ = [
     "StepTable",
     "advance",
     "alpha_bar_from_betas",
+    "denoise",
     "dpmpp_2m_on",
     "guide",
     "make_grid",
     "read_schedule",
+    "remember",
     "resolve",
     "step_table",
 ]
