@@ -18,6 +18,7 @@
 """
 
 from ._async_client import AsyncClient
+from ._checkpoint import Checkpoint
 from ._client import Client
 from ._errors import (
     DeadlineExceeded,
@@ -29,11 +30,11 @@ from ._errors import (
     WrongServer,
 )
 from ._events import Completed, Event, Preview, Progress, Queued
+from ._metadata import arguments_of, read_settings, save_png
 from ._metrics import ServerMetrics, server_metrics
-from ._mock import MockTransport
-from ._response import Checkpoint, Model
-from ._settings import arguments_of, read_settings, save_png
-from ._tls import Tls
+from ._response import Model
+from ._transports.mock import MockTransport
+from ._transports.tls import Tls
 from ._version import __version__
 
 __all__ = [

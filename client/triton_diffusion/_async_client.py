@@ -7,24 +7,20 @@ from typing import Any, Self
 
 from PIL.Image import Image
 
-from ._attempts import Deadline, Server, Servers
+from ._attempts import Server, Servers
+from ._checkpoint import Checkpoint
+from ._deadline import Deadline
 from ._errors import DeadlineExceeded, DiffusionError
 from ._events import Completed, Event
-from ._mock import AsyncMock, MockTransport
+from ._metadata import settings_used
 from ._request import Request, Value, new_request
-from ._response import Answer, Checkpoint, Model, no_picture, pictures, progress_events
-from ._settings import settings_used
-from ._tls import Tls
-from ._transport import (
-    DESCRIBE_TIMEOUT,
-    MODELS,
-    AsyncTransport,
-    ProtocolName,
-    Question,
-    SharedMemory,
-    async_transports,
-    check_streaming,
-)
+from ._response import Answer, Model, images_of, no_image, progress_events
+from ._transports.address import ProtocolName
+from ._transports.factory import async_transports
+from ._transports.mock import AsyncMock, MockTransport
+from ._transports.shared_memory import SharedMemory
+from ._transports.tls import Tls
+from ._transports.transport import DESCRIBE_TIMEOUT, MODELS, AsyncTransport, Question, check_streaming
 
 
 class AsyncClient:
@@ -123,7 +119,7 @@ class AsyncClient:
             with attempts.next() as server:
                 size = await self._size(request, server, attempts.deadline)
                 answer = await server.transport.infer(request, attempts.deadline, size)
-                return pictures(answer.outputs, await self._settings(request, answer, server, attempts.deadline))
+                return images_of(answer.outputs, await self._settings(request, answer, server, attempts.deadline))
             await asyncio.sleep(attempts.pause)
 
     def stream(
@@ -227,11 +223,11 @@ class AsyncClient:
                             async for _ in answers:  # to the end of the call, so that leaving now cancels nothing
                                 pass
                             settings = await self._settings(request, answer, server, attempts.deadline)
-                            yield Completed(pictures(answer.outputs, settings))
+                            yield Completed(images_of(answer.outputs, settings))
                             return
                         for event in progress_events(answer.outputs):
                             yield event
-                raise no_picture()
+                raise no_image()
             await asyncio.sleep(attempts.pause)
 
     async def _settings(
@@ -242,7 +238,7 @@ class AsyncClient:
     async def _size(self, request: Request, server: Server[AsyncTransport], deadline: Deadline) -> int | None:
         """Bytes of the pictures, where they are to come through shared memory."""
         checkpoint = await self._checkpoint(server, deadline) if self._shares_memory else None
-        return None if checkpoint is None else checkpoint.picture_bytes(request.fields)
+        return None if checkpoint is None else checkpoint.image_bytes(request.fields)
 
     async def _checkpoint(self, server: Server[AsyncTransport], deadline: Deadline) -> Checkpoint | None:
         if server.checkpoint is None:

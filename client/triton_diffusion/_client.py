@@ -7,24 +7,20 @@ from typing import Any, Self
 
 from PIL.Image import Image
 
-from ._attempts import Deadline, Server, Servers
+from ._attempts import Server, Servers
+from ._checkpoint import Checkpoint
+from ._deadline import Deadline
 from ._errors import DeadlineExceeded, DiffusionError
 from ._events import Completed, Event
-from ._mock import MockTransport
+from ._metadata import settings_used
 from ._request import Request, Value, new_request
-from ._response import Answer, Checkpoint, Model, no_picture, pictures, progress_events
-from ._settings import settings_used
-from ._tls import Tls
-from ._transport import (
-    DESCRIBE_TIMEOUT,
-    MODELS,
-    ProtocolName,
-    Question,
-    SharedMemory,
-    Transport,
-    check_streaming,
-    transports,
-)
+from ._response import Answer, Model, images_of, no_image, progress_events
+from ._transports.address import ProtocolName
+from ._transports.factory import transports
+from ._transports.mock import MockTransport
+from ._transports.shared_memory import SharedMemory
+from ._transports.tls import Tls
+from ._transports.transport import DESCRIBE_TIMEOUT, MODELS, Question, Transport, check_streaming
 
 
 class Client:
@@ -147,7 +143,7 @@ class Client:
             with attempts.next() as server:
                 size = self._size(request, server, attempts.deadline)
                 answer = server.transport.infer(request, attempts.deadline, size)
-                return pictures(answer.outputs, self._settings(request, answer, server, attempts.deadline))
+                return images_of(answer.outputs, self._settings(request, answer, server, attempts.deadline))
             time.sleep(attempts.pause)
 
     def stream(
@@ -251,10 +247,10 @@ class Client:
                             for _ in answers:  # to the end of the call, so that leaving now cancels nothing
                                 pass
                             settings = self._settings(request, answer, server, attempts.deadline)
-                            yield Completed(pictures(answer.outputs, settings))
+                            yield Completed(images_of(answer.outputs, settings))
                             return
                         yield from progress_events(answer.outputs)
-                raise no_picture()
+                raise no_image()
             time.sleep(attempts.pause)
 
     def _settings(
@@ -265,7 +261,7 @@ class Client:
     def _size(self, request: Request, server: Server[Transport], deadline: Deadline) -> int | None:
         """Bytes of the pictures, where they are to come through shared memory."""
         checkpoint = self._checkpoint(server, deadline) if self._shares_memory else None
-        return None if checkpoint is None else checkpoint.picture_bytes(request.fields)
+        return None if checkpoint is None else checkpoint.image_bytes(request.fields)
 
     def _checkpoint(self, server: Server[Transport], deadline: Deadline) -> Checkpoint | None:
         if server.checkpoint is None:

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass, fields
 
-from ._attempts import Deadline
+from ._deadline import Deadline
 from ._errors import ServerUnavailable, WrongServer
 
 _LINE = re.compile(r'^diffusion_(\w+)(?:\{(?:outcome="(\w+)")?[^}]*\})? (\S+)$', re.MULTILINE)

@@ -25,24 +25,6 @@ class Answer(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Checkpoint:
-    """The checkpoint that a server serves. Heights and widths are in pixels, both ends of a range included."""
-
-    name: str
-    height: int  # of a request that names none
-    width: int
-    height_range: tuple[int, int]
-    width_range: tuple[int, int]
-    multiple: int  # that heights and widths must be of
-    guidance_scale: float  # of a request that names none
-
-    def picture_bytes(self, fields: Mapping[str, Value]) -> int:
-        """The size of all pictures of a request for `fields`: UINT8 [N,H,W,3]."""
-        height, width = int(fields.get("height", self.height)), int(fields.get("width", self.width))
-        return int(fields.get("num_images", 1)) * height * width * 3
-
-
-@dataclass(frozen=True)
 class Model:
     """One of the models that make a picture."""
 
@@ -58,7 +40,7 @@ def tensor(datatype: str, shape: Sequence[int], content: bytes | memoryview) -> 
     return None if dtype is None else np.frombuffer(content, dtype).reshape(shape)
 
 
-def pictures(outputs: Outputs, settings: Mapping[str, Value]) -> list[Image.Image]:
+def images_of(outputs: Outputs, settings: Mapping[str, Value]) -> list[Image.Image]:
     """The pictures of one response; each has `settings`, its own seed and its size in `info`.
 
     outputs: `image` UINT8 [N,H,W,3] and `seed` INT64 [N].
@@ -81,7 +63,7 @@ def progress_events(outputs: Outputs) -> Iterator[Event]:
         yield Preview(step, num_steps, [Image.fromarray(array) for array in outputs["preview"]])
 
 
-def no_picture() -> GenerationFailed:
+def no_image() -> GenerationFailed:
     return GenerationFailed("the server ended the stream without a picture")
 
 

@@ -9,8 +9,9 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from sampling.table import DEFAULT_SPACING
 from triton_diffusion import Checkpoint, Client, InvalidRequest, MockTransport, arguments_of, read_settings, save_png
-from triton_diffusion import _settings as settings
+from triton_diffusion import _metadata as settings
 from triton_diffusion._request import Request, new_request
+from triton_diffusion._version import __version__
 
 CHECKPOINT = Checkpoint("shapes", 128, 128, (128, 128), (128, 128), 8, 2.0)
 GIVEN = {
@@ -73,7 +74,7 @@ def test_a_file_gives_back_the_picture_and_its_settings(picture, tmp_path):
     with Image.open(tmp_path / "out.png") as read:
         np.testing.assert_array_equal(np.asarray(read), np.asarray(picture))
     found = read_settings(tmp_path / "out.png")
-    assert found == {**picture.info, "software": f"triton-diffusion {settings.__version__}"}
+    assert found == {**picture.info, "software": f"triton-diffusion {__version__}"}
     assert arguments_of(found) == GIVEN
 
 
@@ -86,7 +87,7 @@ def test_the_chunks_are_json_and_automatic1111s_text(picture, tmp_path):
         "a red circle, 圆 é\n"
         'Negative prompt: green: "blue", grey\n'
         "Steps: 12, Sampler: DDIM, Schedule type: Leading, CFG scale: 3.5, Seed: 1099511627776, Size: 96x64, "
-        f"Model: mock, Eta: 0.5, Version: triton-diffusion {settings.__version__}"
+        f"Model: mock, Eta: 0.5, Version: triton-diffusion {__version__}"
     )
 
 

@@ -8,8 +8,8 @@ from typing import Annotated, TypeAlias
 import typer
 
 from .._errors import DeadlineExceeded, DiffusionError, InvalidRequest, ServerUnavailable
-from .._tls import Tls
-from .._transport import ProtocolName
+from .._transports.address import ProtocolName
+from .._transports.tls import Tls
 
 EXIT_CODES: dict[type[Exception], int] = {InvalidRequest: 2, ServerUnavailable: 3, DeadlineExceeded: 4}
 INTERRUPTED = 130

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from .._errors import InvalidRequest
-from .._transport import METRICS_PORT, addresses
+from .._transports.address import METRICS_PORT, addresses
 from ._app import EPILOG, Json, app, errors_in_one_line
 from .generate import read_prompts
 

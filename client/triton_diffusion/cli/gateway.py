@@ -10,8 +10,8 @@ import typer
 
 from .._async_client import AsyncClient
 from .._errors import DiffusionError, InvalidRequest
-from .._tls import Tls
-from .._transport import addresses
+from .._transports.address import addresses
+from .._transports.tls import Tls
 from ._app import EPILOG, TlsCa, TlsCert, TlsKey, Url, app, errors_in_one_line, tls_of
 
 DRAIN = 25  # seconds that running generations have to end when the gateway is told to; Kubernetes kills after 30

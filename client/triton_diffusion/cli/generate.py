@@ -15,7 +15,7 @@ from PIL import Image
 from .._async_client import AsyncClient
 from .._errors import InvalidRequest
 from .._events import Completed
-from .._settings import arguments_of, read_settings, save_png
+from .._metadata import arguments_of, read_settings, save_png
 from ._app import EPILOG, Json, Protocol, Timeout, TlsCa, TlsCert, TlsKey, Url, app, errors_in_one_line, tls_of
 from ._live import Display
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from .._settings import read_settings
+from .._metadata import read_settings
 from ._app import EPILOG, Json, app, errors_in_one_line
 
 

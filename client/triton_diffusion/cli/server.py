@@ -10,7 +10,7 @@ import typer
 from .._client import Client
 from .._errors import DiffusionError, ServerUnavailable
 from .._metrics import ServerMetrics, server_metrics
-from .._transport import METRICS_PORT, addresses
+from .._transports.address import METRICS_PORT, addresses
 from ._app import EPILOG, Json, Protocol, Timeout, TlsCa, TlsCert, TlsKey, Url, app, errors_in_one_line, tls_of
 
 

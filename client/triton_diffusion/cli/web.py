@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from .._errors import DiffusionError
-from .._transport import addresses
+from .._transports.address import addresses
 from ._app import EPILOG, TlsCa, TlsCert, TlsKey, Url, app, errors_in_one_line, tls_of
 
 LOCAL = ("127.0.0.1", "::1", "localhost")

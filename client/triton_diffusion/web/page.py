@@ -14,11 +14,11 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 import gradio as gr
 
 from .._async_client import AsyncClient
+from .._checkpoint import Checkpoint
 from .._errors import DiffusionError
+from .._metadata import DEFAULT_SAMPLER, DEFAULT_SPACING, DEFAULT_STEPS, arguments_of
 from .._request import Value
-from .._response import Checkpoint
-from .._settings import DEFAULT_SAMPLER, DEFAULT_SPACING, DEFAULT_STEPS, arguments_of
-from .._tls import Tls
+from .._transports.tls import Tls
 from . import view
 from .run import Run, State
 from .snippets import as_curl, as_python

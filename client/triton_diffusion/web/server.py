@@ -8,7 +8,7 @@ import gradio as gr
 import uvicorn
 from fastapi import FastAPI
 
-from .._tls import Tls
+from .._transports.tls import Tls
 from .page import THEME, Limits, Page, style
 
 GRACE = 1  # seconds for open connections when the page ends

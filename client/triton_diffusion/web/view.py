@@ -8,8 +8,8 @@ from html import escape
 
 from PIL import Image
 
+from .._metadata import save_png
 from .._request import Value
-from .._settings import save_png
 from .run import Run, State
 
 THUMBNAIL = 128  # pixels, of the longer side

@@ -11,15 +11,16 @@ from typing import Any
 
 import httpx2
 
-from . import _http_wire
-from ._attempts import Deadline
-from ._errors import DeadlineExceeded, DiffusionError, ServerUnavailable, WrongServer
-from ._failures import error_from_status, tls_failure
-from ._http_wire import Exchange
-from ._request import Request, id_of
-from ._response import Answer, Model
-from ._tls import Tls
-from ._transport import Address, Question
+from .._deadline import Deadline
+from .._errors import DeadlineExceeded, DiffusionError, ServerUnavailable, WrongServer
+from .._request import Request, id_of
+from .._response import Answer, Model
+from . import http_wire
+from .address import Address
+from .failures import error_from_status, tls_failure
+from .http_wire import Exchange
+from .tls import Tls
+from .transport import Question
 
 _CONNECT = 10.0  # seconds at most to make a connection: longer than that, the host is not there
 _CANCEL = 2.0  # seconds at most to tell the server that a request is not wanted any more
@@ -55,8 +56,8 @@ class _Wire:
 
     def answer(self, exchange: Exchange, response: httpx2.Response, content: bytes, request: Request | None) -> Any:
         if response.status_code != 200:
-            message = _http_wire.error_message(response.status_code, content)
-            retry_after = _http_wire.retry_after(response.headers)
+            message = http_wire.error_message(response.status_code, content)
+            retry_after = http_wire.retry_after(response.headers)
             raise error_from_status(str(response.status_code), message, self.url, request, retry_after)
         try:
             return exchange.decode(response.headers, content)
@@ -97,19 +98,19 @@ class HttpTransport(_Wire):
 
     def infer(self, request: Request, deadline: Deadline, size: int | None = None) -> Answer:
         try:
-            answer: Answer = self._send(_http_wire.infer(request, deadline), deadline, request)
+            answer: Answer = self._send(http_wire.infer(request, deadline), deadline, request)
         except BaseException as error:
             if isinstance(error, DeadlineExceeded) or not isinstance(error, DiffusionError):  # such as Ctrl-C
                 with suppress(DiffusionError):
-                    self._send(_http_wire.cancel(request), Deadline(_CANCEL), None)
+                    self._send(http_wire.cancel(request), Deadline(_CANCEL), None)
             raise
         return answer
 
     def ask(self, question: Question, deadline: Deadline) -> Any:
-        return self._send(_http_wire.QUESTIONS[question], deadline, None)
+        return self._send(http_wire.QUESTIONS[question], deadline, None)
 
     def model(self, name: str, deadline: Deadline) -> Model:
-        found: Model = self._send(_http_wire.model(name), deadline, None)
+        found: Model = self._send(http_wire.model(name), deadline, None)
         return found
 
     def stream(self, request: Request, deadline: Deadline) -> Generator[Answer]:
@@ -142,7 +143,7 @@ class AsyncHttpTransport(_Wire):
 
     async def infer(self, request: Request, deadline: Deadline, size: int | None = None) -> Answer:
         try:
-            answer: Answer = await self._send(_http_wire.infer(request, deadline), deadline, request)
+            answer: Answer = await self._send(http_wire.infer(request, deadline), deadline, request)
         except (DeadlineExceeded, asyncio.CancelledError):
             task = asyncio.create_task(self._cancel(request))  # this one is to end now
             self._cancelling.add(task)
@@ -152,13 +153,13 @@ class AsyncHttpTransport(_Wire):
 
     async def _cancel(self, request: Request) -> None:
         with suppress(DiffusionError):
-            await self._send(_http_wire.cancel(request), Deadline(_CANCEL), None)
+            await self._send(http_wire.cancel(request), Deadline(_CANCEL), None)
 
     async def ask(self, question: Question, deadline: Deadline) -> Any:
-        return await self._send(_http_wire.QUESTIONS[question], deadline, None)
+        return await self._send(http_wire.QUESTIONS[question], deadline, None)
 
     async def model(self, name: str, deadline: Deadline) -> Model:
-        found: Model = await self._send(_http_wire.model(name), deadline, None)
+        found: Model = await self._send(http_wire.model(name), deadline, None)
         return found
 
     def stream(self, request: Request, deadline: Deadline) -> AsyncGenerator[Answer]:

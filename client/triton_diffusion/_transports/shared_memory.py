@@ -11,13 +11,14 @@ import threading
 import time
 import warnings
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ._errors import DiffusionError, ServerUnavailable
-from ._transport import SharedMemory
+from .._errors import DiffusionError, ServerUnavailable
+
+SharedMemory: TypeAlias = Literal["system", "cuda"]
 
 QUARANTINE = 60.0  # seconds
 

@@ -7,11 +7,12 @@ from typing import Any, NamedTuple
 import grpc
 from tritonclient.grpc import service_pb2
 
-from ._attempts import Deadline
-from ._request import Request
-from ._response import Answer, Checkpoint, Model, tensor
-from ._shared_memory import Region
-from ._transport import Question, checkpoint
+from .._checkpoint import Checkpoint, checkpoint
+from .._deadline import Deadline
+from .._request import Request
+from .._response import Answer, Model, tensor
+from .shared_memory import Region
+from .transport import Question
 
 
 class Method(NamedTuple):

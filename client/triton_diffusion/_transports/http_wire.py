@@ -6,10 +6,11 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from ._attempts import Deadline
-from ._request import Request
-from ._response import Answer, Checkpoint, Model, tensor
-from ._transport import Question, checkpoint
+from .._checkpoint import Checkpoint, checkpoint
+from .._deadline import Deadline
+from .._request import Request
+from .._response import Answer, Model, tensor
+from .transport import Question
 
 _HEADER_LENGTH = "Inference-Header-Content-Length"  # where the JSON ends and the binary tensors begin
 

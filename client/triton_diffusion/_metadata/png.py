@@ -14,10 +14,10 @@ from typing import IO
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from ._errors import InvalidRequest
-from ._request import DATATYPES, Request, Value
-from ._response import Checkpoint
-from ._version import __version__
+from .._checkpoint import Checkpoint
+from .._errors import InvalidRequest
+from .._request import DATATYPES, Request, Value
+from .._version import __version__
 
 DEFAULT_STEPS = 20
 DEFAULT_SAMPLER = "dpmpp_2m"

@@ -6,11 +6,12 @@ from typing import Any, TypeAlias
 import numpy as np
 from PIL import Image
 
-from ._attempts import Deadline
-from ._request import Request, Value
-from ._response import Answer, Checkpoint, Model
-from ._settings import DEFAULT_STEPS
-from ._transport import Question
+from .._checkpoint import Checkpoint
+from .._deadline import Deadline
+from .._metadata import DEFAULT_STEPS
+from .._request import Request, Value
+from .._response import Answer, Model
+from .transport import Question
 
 Handler: TypeAlias = Callable[[Mapping[str, Value]], Image.Image | Sequence[Image.Image]]
 
@@ -29,7 +30,7 @@ class MockTransport:
     streams = True
 
     def __init__(self, handler: Handler | None = None) -> None:
-        self._handler = handler or plain_pictures
+        self._handler = handler or plain_images
 
     def infer(self, request: Request, deadline: Deadline, size: int | None = None) -> Answer:
         made = self._handler(request.fields)
@@ -90,7 +91,7 @@ class AsyncMock:
         self._transport.close()
 
 
-def plain_pictures(fields: Mapping[str, Value]) -> list[Image.Image]:
+def plain_images(fields: Mapping[str, Value]) -> list[Image.Image]:
     size = int(fields.get("width", 64)), int(fields.get("height", 64))
     seeds = int(fields["seed"]) + np.arange(int(fields.get("num_images", 1)))
     colours = [np.random.default_rng(seed).integers(0, 256, 3) for seed in seeds]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from ._errors import InvalidRequest
+from .._errors import InvalidRequest
 
 PemFile: TypeAlias = str | os.PathLike[str]
 
