@@ -3,24 +3,27 @@
 import time
 from collections.abc import Generator, Sequence
 from contextlib import closing, suppress
-from typing import Any, Self
+from typing import Self, TypeVar, Unpack
 
 from PIL.Image import Image
 
 from ._attempts import Server, Servers
-from ._checkpoint import Checkpoint
+from ._checkpoint import DESCRIBE_TIMEOUT, Checkpoint
 from ._deadline import Deadline
 from ._errors import DeadlineExceeded, DiffusionError
 from ._events import Completed, Event
 from ._metadata import settings_used
 from ._request import Request, Value, new_request
 from ._response import Answer, Model, images_of, no_image, progress_events
+from ._settings import Settings, StreamSettings, takes
 from ._transports.address import ProtocolName
 from ._transports.factory import transports
 from ._transports.mock import MockTransport
 from ._transports.shared_memory import SharedMemory
 from ._transports.tls import Tls
-from ._transports.transport import DESCRIBE_TIMEOUT, MODELS, Question, Transport, check_streaming
+from ._transports.transport import CHECKPOINT, READY, VERSION, Question, Transport, check_streaming
+
+T = TypeVar("T")
 
 
 class Client:
@@ -95,23 +98,14 @@ class Client:
         for server in self._servers.all:
             server.transport.close()
 
+    @takes(Settings)
     def text_to_image(
         self,
         prompt: str,
         *,
-        negative_prompt: str | None = None,
-        num_images: int | None = None,
-        height: int | None = None,
-        width: int | None = None,
-        num_inference_steps: int | None = None,
-        guidance_scale: float | None = None,
-        sampler: str | None = None,
-        timestep_spacing: str | None = None,
-        eta: float | None = None,
-        seed: int | None = None,
-        priority: str | None = None,
         timeout: float | None = None,
         request_id: str | None = None,
+        **settings: Unpack[Settings],
     ) -> list[Image]:
         """Makes the pictures and returns them: `num_images` RGB images of `width` x `height`.
 
@@ -120,24 +114,7 @@ class Client:
 
         When `timeout` has passed, or Ctrl-C ends the call, the server stops the work within one step.
         """
-        request = new_request(
-            "text_to_image",
-            {
-                "prompt": prompt,
-                "negative_prompt": negative_prompt,
-                "num_images": num_images,
-                "height": height,
-                "width": width,
-                "num_inference_steps": num_inference_steps,
-                "guidance_scale": guidance_scale,
-                "sampler": sampler,
-                "timestep_spacing": timestep_spacing,
-                "eta": eta,
-                "seed": seed,
-                "priority": priority,
-            },
-            request_id,
-        )
+        request = new_request("text_to_image", {"prompt": prompt, **settings}, request_id)
         attempts = self._servers.attempts(timeout)
         while True:
             with attempts.next() as server:
@@ -146,24 +123,14 @@ class Client:
                 return images_of(answer.outputs, self._settings(request, answer, server, attempts.deadline))
             time.sleep(attempts.pause)
 
+    @takes(StreamSettings)
     def stream(
         self,
         prompt: str,
         *,
-        negative_prompt: str | None = None,
-        num_images: int | None = None,
-        height: int | None = None,
-        width: int | None = None,
-        num_inference_steps: int | None = None,
-        guidance_scale: float | None = None,
-        sampler: str | None = None,
-        timestep_spacing: str | None = None,
-        eta: float | None = None,
-        seed: int | None = None,
-        priority: str | None = None,
-        preview_interval: int | None = None,
         timeout: float | None = None,
         request_id: str | None = None,
+        **settings: Unpack[StreamSettings],
     ) -> Generator[Event]:
         """Makes the pictures and yields what happens: `Queued` while the request waits for room, `Progress` every step,
         `Preview` every `preview_interval` steps (none by default), and `Completed` with the pictures at the end. gRPC
@@ -176,25 +143,7 @@ class Client:
         A wrong argument is refused here; every other error is raised by the iterator. The time that the caller takes
         between events counts towards `timeout`, which starts with the first of them.
         """
-        request = new_request(
-            "diffusion",
-            {
-                "prompt": prompt,
-                "negative_prompt": negative_prompt,
-                "num_images": num_images,
-                "height": height,
-                "width": width,
-                "num_inference_steps": num_inference_steps,
-                "guidance_scale": guidance_scale,
-                "sampler": sampler,
-                "timestep_spacing": timestep_spacing,
-                "eta": eta,
-                "seed": seed,
-                "priority": priority,
-                "preview_interval": preview_interval,
-            },
-            request_id,
-        )
+        request = new_request("diffusion", {"prompt": prompt, **settings}, request_id)
         check_streaming(self._servers.all[0].transport)
         Deadline(timeout)  # refuses a wrong one
         return self._events(request, timeout)
@@ -204,7 +153,7 @@ class Client:
         deadline = self._servers.attempts(timeout).deadline
         for server in self._servers.all:
             with suppress(DiffusionError):
-                if server.transport.ask(Question.READY, deadline):
+                if server.transport.ask(READY, deadline):
                     return True
         return False
 
@@ -213,16 +162,18 @@ class Client:
         attempts = self._servers.attempts(timeout)
         while True:
             with attempts.next() as server:
-                server.transport.ask(Question.VERSION, attempts.deadline)  # raises where nobody is there
-                return [self._model(name, server, attempts.deadline) for name in MODELS]
+                server.transport.ask(VERSION, attempts.deadline)  # raises where nobody is there
+                checkpoint = self._checkpoint(server, attempts.deadline)
+                networks = () if checkpoint is None else checkpoint.networks
+                names = ("diffusion", "text_to_image", *networks)
+                return [self._model(name, server, attempts.deadline) for name in names]
             time.sleep(attempts.pause)
 
     def checkpoint(self, timeout: float | None = None) -> Checkpoint | None:
         """What the server serves: name, sizes and defaults. None from an export that did not say it."""
-        checkpoint: Checkpoint | None = self._ask(Question.CHECKPOINT, timeout)
-        return checkpoint
+        return self._ask(CHECKPOINT, timeout)
 
-    def _ask(self, question: Question, timeout: float | None) -> Any:
+    def _ask(self, question: Question[T], timeout: float | None) -> T:
         attempts = self._servers.attempts(timeout)
         while True:
             with attempts.next() as server:
@@ -267,5 +218,5 @@ class Client:
         if server.checkpoint is None:
             with suppress(DiffusionError):  # a picture is worth more than what is written into it
                 limit = deadline.no_later_than(DESCRIBE_TIMEOUT)
-                server.checkpoint = server.transport.ask(Question.CHECKPOINT, limit)
+                server.checkpoint = server.transport.ask(CHECKPOINT, limit)
         return server.checkpoint

@@ -11,7 +11,8 @@ from .._errors import (
     ServerUnavailable,
     WrongServer,
 )
-from .._request import DATATYPES, Request, id_of
+from .._request import Request, id_of
+from .._settings import DATATYPES
 
 # A gRPC status or an HTTP status; any other one is a GenerationFailed. Triton sends 400, 404, 500 and 503; the others
 # come from something else at that address or from a proxy in front of it.

@@ -7,7 +7,7 @@ tritonclient's InferenceServerClient belongs to one thread, and cancelling it le
 import asyncio
 from collections.abc import AsyncGenerator, Generator
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc
 import grpc.aio
@@ -25,9 +25,11 @@ from .shared_memory import Regions, SharedMemory
 from .tls import Tls
 from .transport import Question
 
+T = TypeVar("T")
+
 _FORGET = 1.0  # seconds at most for a server to forget a region of shared memory
 _OPTIONS = [
-    ("grpc.max_receive_message_length", -1),  # gRPC's own limit of 4 MiB is one picture of 1024x1024
+    ("grpc.max_receive_message_length", -1),  # gRPC's own limit of 4 MiB is one image of 1024x1024
     # gRPC refuses calls for up to two minutes after a server was lost, also when it has long been back.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),
@@ -39,7 +41,7 @@ _SYNC_OPTIONS = [*_OPTIONS, (ChannelOptions.SingleThreadedUnaryStream, 1)]
 
 
 class _Wire:
-    """What the two transports share: addresses and errors."""
+    """The common part of the two transports: addresses and errors."""
 
     streams = True
 
@@ -91,17 +93,15 @@ class GrpcTransport(_Wire):
                     self._call(grpc_wire.register(loan.region), deadline, None)
                 except DiffusionError as error:
                     loan.refused(error)
-            answer: Answer = self._call(grpc_wire.infer(request, deadline, loan.region), deadline, request)
-            return answer
+            return self._call(grpc_wire.infer(request, deadline, loan.region), deadline, request)
 
-    def ask(self, question: Question, deadline: Deadline) -> Any:
-        return self._call(grpc_wire.QUESTIONS[question], deadline, None)
+    def ask(self, question: Question[T], deadline: Deadline) -> T:
+        return self._call(grpc_wire.question(question), deadline, None)
 
     def model(self, name: str, deadline: Deadline) -> Model:
-        found: Model = self._call(grpc_wire.model(name), deadline, None)
-        return found
+        return self._call(grpc_wire.model(name), deadline, None)
 
-    def _call(self, method: Method, deadline: Deadline, request: Request | None) -> Any:
+    def _call(self, method: Method[T], deadline: Deadline, request: Request | None) -> T:
         # As a stream of one: a blocked unary call does not end on the server when Ctrl-C ends it here.
         answers = list(self._responses(method, deadline, request))
         if not answers:
@@ -121,7 +121,7 @@ class GrpcTransport(_Wire):
                 raise error_in_stream(response.error_message, self.url, request)
             yield method.decode(response)
 
-    def _responses(self, method: Method, deadline: Deadline, request: Request | None) -> Generator[Any]:
+    def _responses(self, method: Method[Any], deadline: Deadline, request: Request | None) -> Generator[Any]:
         # Triton reads a stream of requests for a stream. One request and the end of the stream look the same on the
         # wire as a method that takes a single request, which needs no thread to send it.
         # Without the header "triton_grpc_error", which would give errors their status: Triton 2.51 crashes on it.
@@ -158,17 +158,15 @@ class AsyncGrpcTransport(_Wire):
                     await self._call(grpc_wire.register(loan.region), deadline, None)
                 except DiffusionError as error:
                     loan.refused(error)
-            answer: Answer = await self._call(grpc_wire.infer(request, deadline, loan.region), deadline, request)
-            return answer
+            return await self._call(grpc_wire.infer(request, deadline, loan.region), deadline, request)
 
-    async def ask(self, question: Question, deadline: Deadline) -> Any:
-        return await self._call(grpc_wire.QUESTIONS[question], deadline, None)
+    async def ask(self, question: Question[T], deadline: Deadline) -> T:
+        return await self._call(grpc_wire.question(question), deadline, None)
 
     async def model(self, name: str, deadline: Deadline) -> Model:
-        found: Model = await self._call(grpc_wire.model(name), deadline, None)
-        return found
+        return await self._call(grpc_wire.model(name), deadline, None)
 
-    async def _call(self, method: Method, deadline: Deadline, request: Request | None) -> Any:
+    async def _call(self, method: Method[T], deadline: Deadline, request: Request | None) -> T:
         call = self._open().unary_unary(*method.codec)(**method.call(deadline.left()))
         try:
             return method.decode(await call)

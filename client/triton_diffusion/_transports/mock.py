@@ -1,26 +1,40 @@
 """A transport without a server, for the tests of programs that use this package."""
 
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from PIL import Image
 
-from .._checkpoint import Checkpoint
+from .._checkpoint import Checkpoint, Sampler
 from .._deadline import Deadline
-from .._metadata import DEFAULT_STEPS
 from .._request import Request, Value
 from .._response import Answer, Model
-from .transport import Question
+from .transport import CHECKPOINT, READY, VERSION, Question
 
 Handler: TypeAlias = Callable[[Mapping[str, Value]], Image.Image | Sequence[Image.Image]]
+T = TypeVar("T")
+
+_CHECKPOINT = Checkpoint(
+    "mock",
+    height=64,
+    width=64,
+    height_range=(8, 1024),
+    width_range=(8, 1024),
+    multiple=8,
+    guidance_scale=7.5,
+    samplers={"ddim": Sampler("trailing", ("eta",)), "dpmpp_2m": Sampler("karras")},
+    timestep_spacings=("trailing", "karras"),
+    networks=("text_encoder", "denoiser", "vae_decoder"),
+)
+_ANSWERS: dict[Question[Any], Any] = {READY: True, VERSION: "mock", CHECKPOINT: _CHECKPOINT}
 
 
 class MockTransport:
     """Stands for a server: `Client(transport=MockTransport())`, and the same with `AsyncClient`.
 
-    handler: takes the arguments that were sent (those given and the seed, by name) and returns the picture, or as many
-    as `num_images` says; what it raises is raised by the call. Without one, a picture is of one colour, drawn from its
+    handler: takes the arguments that were sent (those given and the seed, by name) and returns the image, or as many
+    as `num_images` says; what it raises is raised by the call. Without one, an image is of one colour, drawn from its
     seed, and 64x64 where the arguments name no size.
 
     A stream gets a `Progress` for every step, and a black `Preview` of an eighth of the size where one is due.
@@ -40,7 +54,7 @@ class MockTransport:
 
     def stream(self, request: Request, deadline: Deadline) -> Generator[Answer]:
         answer = self.infer(request, deadline)
-        num_steps = int(request.fields.get("num_inference_steps", DEFAULT_STEPS))
+        num_steps = int(request.fields.get("num_inference_steps", _CHECKPOINT.num_inference_steps))
         interval = int(request.fields.get("preview_interval", 0))
         count, height, width, _ = answer.outputs["image"].shape
         preview = np.zeros((count, height // 8 or 1, width // 8 or 1, 3), np.uint8)
@@ -51,12 +65,9 @@ class MockTransport:
             yield Answer(outputs, "1")
         yield answer
 
-    def ask(self, question: Question, deadline: Deadline) -> Any:
-        return {
-            Question.READY: True,
-            Question.VERSION: "mock",
-            Question.CHECKPOINT: Checkpoint("mock", 64, 64, (8, 1024), (8, 1024), 8, 7.5),
-        }[question]
+    def ask(self, question: Question[T], deadline: Deadline) -> T:
+        answer: T = _ANSWERS[question]
+        return answer
 
     def model(self, name: str, deadline: Deadline) -> Model:
         return Model(name, "1", ready=True)
@@ -81,7 +92,7 @@ class AsyncMock:
         for answer in self._transport.stream(request, deadline):
             yield answer
 
-    async def ask(self, question: Question, deadline: Deadline) -> Any:
+    async def ask(self, question: Question[T], deadline: Deadline) -> T:
         return self._transport.ask(question, deadline)
 
     async def model(self, name: str, deadline: Deadline) -> Model:

@@ -1,25 +1,28 @@
-"""The protocol of transports: what can be asked of a server."""
+"""The protocol of transports: requests for images, and questions to a server beside them."""
 
 from collections.abc import AsyncGenerator, Generator
-from enum import Enum, auto
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
 
+from .._checkpoint import Checkpoint
 from .._deadline import Deadline
 from .._errors import InvalidRequest
 from .._request import Request
 from .._response import Answer, Model
 
-DESCRIBE_TIMEOUT = 5.0  # seconds that a finished picture waits for what is to be written into it
-
-MODELS = ("diffusion", "text_encoder", "text_to_image", "unet", "vae_decoder")
+T = TypeVar("T")
 
 
-class Question(Enum):
-    """What can be asked of a server beside pictures."""
+@dataclass(frozen=True)
+class Question(Generic[T]):
+    """A question to a server; T is the type of its answer."""
 
-    READY = auto()  # bool
-    VERSION = auto()  # str: Triton's
-    CHECKPOINT = auto()  # Checkpoint, or None where the server does not say
+    name: str
+
+
+READY: Question[bool] = Question("ready")
+VERSION: Question[str] = Question("version")  # Triton's
+CHECKPOINT: Question[Checkpoint | None] = Question("checkpoint")  # None from a server that does not describe itself
 
 
 class Transport(Protocol):
@@ -29,16 +32,15 @@ class Transport(Protocol):
     streams: bool  # whether it can `stream`
 
     def infer(self, request: Request, deadline: Deadline, size: int | None = None) -> Answer:
-        """The only response of a model. `size` is that of the pictures in bytes, where they are to come through shared
-        memory."""
+        """The only response of a model. size: of the images in bytes, if they are to come through shared memory."""
 
     def stream(self, request: Request, deadline: Deadline) -> Generator[Answer]:
         """The responses of a decoupled model. The request is sent at the first `next`; closing cancels it."""
 
-    def ask(self, question: Question, deadline: Deadline) -> Any: ...
+    def ask(self, question: Question[T], deadline: Deadline) -> T: ...
 
     def model(self, name: str, deadline: Deadline) -> Model:
-        """A model that is ready; raises where it is not."""
+        """A model that is ready; raises for any other."""
 
     def close(self) -> None:
         """Ends every call."""
@@ -54,7 +56,7 @@ class AsyncTransport(Protocol):
 
     def stream(self, request: Request, deadline: Deadline) -> AsyncGenerator[Answer]: ...
 
-    async def ask(self, question: Question, deadline: Deadline) -> Any: ...
+    async def ask(self, question: Question[T], deadline: Deadline) -> T: ...
 
     async def model(self, name: str, deadline: Deadline) -> Model: ...
 
@@ -62,7 +64,7 @@ class AsyncTransport(Protocol):
 
 
 def check_streaming(transport: Transport | AsyncTransport) -> None:
-    """Raises InvalidRequest where `transport` cannot stream."""
+    """Raises InvalidRequest for a transport that cannot stream."""
     if not transport.streams:
         raise InvalidRequest(
             'stream() needs gRPC: use protocol="grpc", usually on port 8001', "protocol", "http", "grpc"

@@ -89,7 +89,7 @@ def _load(before: ServerMetrics, after: ServerMetrics, seconds: float) -> dict[s
     def per_second(name: str) -> float:
         return float(getattr(after, name) - getattr(before, name)) / seconds
 
-    steps = per_second("unet_steps")
+    steps = per_second("denoiser_steps")
     return {
         "requests_in_flight": after.requests_in_flight,
         "waiting_requests": after.waiting_requests,
@@ -97,8 +97,8 @@ def _load(before: ServerMetrics, after: ServerMetrics, seconds: float) -> dict[s
         "max_active_samples": after.max_active_samples,
         "requests_per_second": per_second("requests_done"),
         "steps_per_second": steps,
-        "samples_per_second": per_second("unet_samples"),
-        "mean_batch": per_second("unet_samples") / steps if steps else 0.0,
+        "samples_per_second": per_second("denoiser_samples"),
+        "mean_batch": per_second("denoiser_samples") / steps if steps else 0.0,
         "requests_done": after.requests_done,
         "requests_cancelled": after.requests_cancelled,
         "requests_failed": after.requests_failed,
