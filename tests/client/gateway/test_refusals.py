@@ -1,4 +1,4 @@
-"""What the gateway refuses itself, over real HTTP and without a Triton server."""
+"""Errors that the gateway answers with itself, over real HTTP and without a Triton server."""
 
 import json
 
@@ -19,7 +19,7 @@ def keys_file(tmp_path):
 @pytest.mark.parametrize(
     ("body", "code", "param", "message"),
     [
-        ({"n": 1}, "missing_required_parameter", "prompt", "prompt is missing: say what the picture shows"),
+        ({"n": 1}, "missing_required_parameter", "prompt", "prompt is missing: say what the image shows"),
         ({"prompt": None}, "invalid_value", "prompt", "prompt is None: use a valid string"),
         ({"prompt": "a", "n": "2"}, "invalid_value", "n", "n is '2': use a valid integer"),
         ({"prompt": "a", "n": True}, "invalid_value", "n", "n is True: use a valid integer"),
