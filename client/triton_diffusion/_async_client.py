@@ -27,9 +27,9 @@ T = TypeVar("T")
 
 
 class AsyncClient:
-    """Asks a Triton Diffusion server for pictures, in the tasks of one event loop.
+    """Client of a Triton Diffusion server, for the tasks of one event loop.
 
-    Everything is as with `Client`, under the same names: the arguments, what is returned, the errors. Calls are
+    Everything is as with `Client`, under the same names: arguments, results and errors. Calls are
     awaited, and `stream` is iterated over with `async for`. Cancelling the task that awaits a call, or closing the
     iterator, cancels the request, and the server stops within one step.
 
@@ -39,7 +39,7 @@ class AsyncClient:
             async for event in events:
                 ...
 
-    `aclosing` closes the iterator where the loop is left early; without it Python does, at a time of its own.
+    `aclosing` closes the iterator if the loop is left early; without it Python does, at a time of its own.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class AsyncClient:
 
     @property
     def streams(self) -> bool:
-        """Whether `stream` can be called: over gRPC."""
+        """True if `stream` can be called: over gRPC."""
         return self._servers.all[0].transport.streams
 
     async def close(self) -> None:
@@ -83,12 +83,13 @@ class AsyncClient:
         request_id: str | None = None,
         **settings: Unpack[Settings],
     ) -> list[Image]:
-        """Makes the pictures and returns them: `num_images` RGB images of `width` x `height`.
+        """Makes the images and returns them: `num_images` RGB images of `width` x `height`.
 
-        `image.info` holds all that makes the picture again: its own `seed`, its size and the settings, under the names
+        `image.info` holds all that makes the image again: its own `seed`, its size and the settings, under the names
         of the arguments, and `model` and `model_version`; `save_png` writes them into the file.
 
-        When `timeout` has passed, or the task is cancelled, the server stops the work within one step.
+        When `timeout` has passed, or the task is cancelled, the server stops the work within one step. The settings,
+        beside `prompt`, text of what the images show:
         """
         request = new_request("text_to_image", {"prompt": prompt, **settings}, request_id)
         attempts = self._servers.attempts(timeout)
@@ -108,16 +109,16 @@ class AsyncClient:
         request_id: str | None = None,
         **settings: Unpack[StreamSettings],
     ) -> AsyncGenerator[Event]:
-        """Makes the pictures and yields what happens: `Queued` while the request waits for room, `Progress` every step,
-        `Preview` every `preview_interval` steps (none by default), and `Completed` with the pictures at the end. gRPC
+        """Makes the images and yields events: `Queued` while the request waits for room, `Progress` every step,
+        `Preview` every `preview_interval` steps (none by default), and `Completed` with the images at the end. gRPC
         only.
 
         The request is sent when the first event is asked for. Closing the iterator (`close()`, leaving the function
-        that holds it, an exception) cancels the request, and the server stops within one step. Where the call is tried
+        that holds it, an exception) cancels the request, and the server stops within one step. If the call is tried
         again the events start over.
 
         A wrong argument is refused here; every other error is raised by the iterator. The time that the caller takes
-        between events counts towards `timeout`, which starts with the first of them.
+        between events counts towards `timeout`, which starts with the first of them. The settings, beside `prompt`:
         """
         request = new_request("diffusion", {"prompt": prompt, **settings}, request_id)
         check_streaming(self._servers.all[0].transport)
@@ -125,7 +126,7 @@ class AsyncClient:
         return self._events(request, timeout)
 
     async def is_ready(self, timeout: float = 5.0) -> bool:
-        """Whether a server is there and all its models are loaded."""
+        """True if a server is there and all its models are loaded."""
         deadline = self._servers.attempts(timeout).deadline
         for server in self._servers.all:
             with suppress(DiffusionError):
@@ -134,7 +135,8 @@ class AsyncClient:
         return False
 
     async def models(self, timeout: float | None = None) -> list[Model]:
-        """The models that make a picture, and whether each is ready."""
+        """The models that make an image, and the readiness of each: `diffusion`, `text_to_image`, and the networks that
+        the server describes. A server that does not describe itself shows the first two."""
         attempts = self._servers.attempts(timeout)
         while True:
             with attempts.next() as server:
@@ -146,7 +148,8 @@ class AsyncClient:
             await asyncio.sleep(attempts.pause)
 
     async def checkpoint(self, timeout: float | None = None) -> Checkpoint | None:
-        """What the server serves: name, sizes and defaults. None from an export that did not say it."""
+        """The server's description of itself: checkpoint, sizes, defaults, samplers, limits. None from a server without
+        one."""
         return await self._ask(CHECKPOINT, timeout)
 
     async def _ask(self, question: Question[T], timeout: float | None) -> T:
@@ -187,13 +190,13 @@ class AsyncClient:
         return settings_used(request, await self._checkpoint(server, deadline), answer.version)
 
     async def _size(self, request: Request, server: Server[AsyncTransport], deadline: Deadline) -> int | None:
-        """Bytes of the pictures, where they are to come through shared memory."""
+        """Bytes of the images, if they are to come through shared memory."""
         checkpoint = await self._checkpoint(server, deadline) if self._shares_memory else None
         return None if checkpoint is None else checkpoint.image_bytes(request.fields)
 
     async def _checkpoint(self, server: Server[AsyncTransport], deadline: Deadline) -> Checkpoint | None:
         if server.checkpoint is None:
-            with suppress(DiffusionError):  # a picture is worth more than what is written into it
+            with suppress(DiffusionError):  # an image is worth more than what is written into it
                 limit = deadline.no_later_than(DESCRIBE_TIMEOUT)
                 server.checkpoint = await server.transport.ask(CHECKPOINT, limit)
         return server.checkpoint

@@ -1,4 +1,5 @@
-"""Which server a call goes to, whether it is tried again after an error, and when. Does no input or output.
+"""Attempts of a call: the choice of a server, and after an error the choice of another try and its time. Does no input
+or output.
 
 A call is tried again after ServerUnavailable and ServerOverloaded only: there the server has done nothing that could be
 repeated, or its work is lost and the same seed makes it again. The next try goes to another server where one is up;
@@ -94,7 +95,7 @@ class Attempts(Generic[T]):
         return _Attempt(self, server)
 
     def _ended(self, server: Server[T], error: BaseException | None) -> bool:
-        """Whether the call goes on in spite of `error`."""
+        """True if the call goes on in spite of `error`."""
         with self._servers.lock:
             server.in_flight -= 1
             if error is None or isinstance(error, InvalidRequest | GenerationFailed):  # it answers

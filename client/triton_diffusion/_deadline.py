@@ -24,13 +24,13 @@ class Deadline:
 
     @property
     def microseconds(self) -> int | None:
-        """What is left as Triton's request parameter `timeout` has it, INT64."""
+        """The time left as Triton's request parameter `timeout` has it, INT64."""
         left = self.left()
         return None if left is None else int(min(left * 1e6, MOST_MICROSECONDS))
 
     @property
     def given(self) -> bool:
-        """Whether there is an end at all."""
+        """True if there is an end at all."""
         return self._end is not None
 
     @property

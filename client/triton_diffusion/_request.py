@@ -75,7 +75,7 @@ def new_request_id() -> str:
 
 
 def is_request_id(value: object) -> bool:
-    """Whether `value` can be the id of a request."""
+    """True if `value` can be the id of a request."""
     return isinstance(value, str) and _REQUEST_ID.fullmatch(value) is not None
 
 

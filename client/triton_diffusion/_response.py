@@ -1,4 +1,4 @@
-"""From what the server sent to pictures and events, the same for both protocols and both clients."""
+"""Responses: images and events from output tensors, the same for both protocols and both clients."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ _DTYPES = {"UINT8": np.uint8, "INT32": np.int32, "INT64": np.int64}  # of all ou
 
 
 class Answer(NamedTuple):
-    """One response: to a request for pictures the only one, in a stream one of many."""
+    """One response: to a request for images the only one, in a stream one of many."""
 
     outputs: Outputs
     version: str = ""  # of the model that answered
@@ -26,12 +26,12 @@ class Answer(NamedTuple):
 
 @dataclass(frozen=True)
 class Model:
-    """One of the models that make a picture."""
+    """One of the models that make an image."""
 
     name: str
     version: str
     ready: bool
-    reason: str = ""  # why not
+    reason: str = ""  # for not being ready
 
 
 def tensor(datatype: str, shape: Sequence[int], content: bytes | memoryview) -> NDArray[Any] | None:
@@ -41,7 +41,7 @@ def tensor(datatype: str, shape: Sequence[int], content: bytes | memoryview) -> 
 
 
 def images_of(outputs: Outputs, settings: Mapping[str, Value]) -> list[Image.Image]:
-    """The pictures of one response; each has `settings`, its own seed and its size in `info`.
+    """The images of one response; each has `settings`, its own seed and its size in `info`.
 
     outputs: `image` UINT8 [N,H,W,3] and `seed` INT64 [N].
     """
@@ -64,7 +64,7 @@ def progress_events(outputs: Outputs) -> Iterator[Event]:
 
 
 def no_image() -> GenerationFailed:
-    return GenerationFailed("the server ended the stream without a picture")
+    return GenerationFailed("the server ended the stream without an image")
 
 
 def _output(outputs: Outputs, name: str) -> NDArray[Any]:

@@ -36,7 +36,9 @@ class Settings(TypedDict, total=False):
     guidance_rescale: Annotated[
         float | None, Field("FP32", "0..1, correction of the contrast that guidance adds (arXiv 2305.08891)")
     ]
-    sampler: Annotated[str | None, Field("BYTES", "the server's name or another program's, such as \"Euler a\"")]
+    sampler: Annotated[
+        str | None, Field("BYTES", "name of a sampler, the server's or another program's, such as \"Euler a\"")
+    ]
     timestep_spacing: Annotated[str | None, Field("BYTES", "places of the steps, such as karras", "--spacing")]
     eta: Annotated[float | None, Field("FP32", "0..1, noise of a sampler that takes it, such as ddim")]
     seed: Annotated[int | None, Field("INT64", "0 or more; the same seed and settings make the same image")]

@@ -78,8 +78,10 @@ def test_the_docstrings_of_the_two_calls_list_every_field(kind):
 @pytest.mark.parametrize("kind", [Client, AsyncClient])
 @pytest.mark.parametrize(("call", "name"), [("text_to_image", "preview_interval"), ("stream", "num_step")])
 def test_an_argument_that_a_call_does_not_have(kind, call, name, run):
-    client = kind(transport=MockTransport())
-    with pytest.raises(TypeError, match=f"'{name}' is no argument of the call: use any of prompt, negative_prompt, "):
-        result = getattr(client, call)("a red circle", **{name: 5})
+    async def called() -> None:
+        result = getattr(kind(transport=MockTransport()), call)("a red circle", **{name: 5})
         if inspect.iscoroutine(result):
-            run(result)
+            await result
+
+    with pytest.raises(TypeError, match=f"'{name}' is no argument of the call: use any of prompt, negative_prompt, "):
+        run(called())

@@ -22,7 +22,7 @@ _ALLOWED = '"host:port", or with grpc://, grpcs://, http:// or https:// before i
 
 
 class Address(NamedTuple):
-    """Where a server is."""
+    """The address of a server."""
 
     protocol: ProtocolName
     tls: bool

@@ -1,4 +1,4 @@
-"""A transport without a server, for the tests of programs that use this package."""
+"""Mock transport: no server, for the tests of programs that use this package."""
 
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from typing import Any, TypeAlias, TypeVar
@@ -31,7 +31,7 @@ _ANSWERS: dict[Question[Any], Any] = {READY: True, VERSION: "mock", CHECKPOINT: 
 
 
 class MockTransport:
-    """Stands for a server: `Client(transport=MockTransport())`, and the same with `AsyncClient`.
+    """Stand-in for a server: `Client(transport=MockTransport())`, and the same with `AsyncClient`.
 
     handler: takes the arguments that were sent (those given and the seed, by name) and returns the image, or as many
     as `num_images` says; what it raises is raised by the call. Without one, an image is of one colour, drawn from its

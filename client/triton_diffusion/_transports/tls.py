@@ -1,4 +1,4 @@
-"""Certificates: by which a client knows a server, and a server its clients."""
+"""TLS certificates of client and server."""
 
 import os
 import ssl

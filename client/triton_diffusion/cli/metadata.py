@@ -12,10 +12,10 @@ from ._app import EPILOG, Json, app, errors_in_one_line
 
 @app.command(epilog=EPILOG)
 def show_metadata(
-    file: Annotated[Path, typer.Argument(help="A PNG that `generate` or AUTOMATIC1111's web UI wrote.")],
+    file: Annotated[Path, typer.Argument(help="PNG that `generate` or AUTOMATIC1111's web UI wrote.")],
     as_json: Json = False,
 ) -> None:
-    """Show what a picture was made with; `generate --from FILE` makes it again."""
+    """Show the settings of an image; `generate --from FILE` makes it again."""
     with errors_in_one_line():
         settings = read_settings(file)
         if as_json:

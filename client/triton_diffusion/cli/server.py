@@ -1,4 +1,4 @@
-"""`triton-diffusion models` and `triton-diffusion status`: what a server says of itself."""
+"""`triton-diffusion models` and `triton-diffusion status`: a server's description of itself, and its load."""
 
 import dataclasses
 import json
@@ -24,23 +24,19 @@ def models(
     tls_key: TlsKey = None,
     as_json: Json = False,
 ) -> None:
-    """List the models that make a picture, and the checkpoint that they serve."""
+    """List the server's models, the checkpoint that they serve, its samplers and their names."""
     with errors_in_one_line(), Client(url, protocol, tls=tls_of(tls_ca, tls_cert, tls_key)) as client:
         found, checkpoint = client.models(timeout), client.checkpoint(timeout)
         if as_json:
             listed = [dataclasses.asdict(model) for model in found]
-            described = checkpoint and dataclasses.asdict(checkpoint)
-            typer.echo(json.dumps({"models": listed, "checkpoint": described}, indent=2))
+            details = checkpoint and dataclasses.asdict(checkpoint)
+            typer.echo(json.dumps({"models": listed, "checkpoint": details}, indent=2))
             return
         for model in found:
             state = "ready" if model.ready else f"not ready {model.reason}"
             typer.echo(f"{model.name:14} {model.version or '-':3} {state}".rstrip())
         if checkpoint is not None:
-            sizes = f"{_range(checkpoint.width_range)} x {_range(checkpoint.height_range)}"
-            typer.echo(
-                f"checkpoint {checkpoint.name}: {sizes} pixels in multiples of {checkpoint.multiple}, "
-                f"by default {checkpoint.width}x{checkpoint.height} at guidance {checkpoint.guidance_scale:g}"
-            )
+            typer.echo(described(checkpoint))
 
 
 @app.command(epilog=EPILOG)
@@ -57,7 +53,7 @@ def status(
     tls_key: TlsKey = None,
     as_json: Json = False,
 ) -> None:
-    """Show whether the server is ready, its queue, and its throughput. Exit code 3 where it is not ready."""
+    """Show whether the server is ready, its queue, and its throughput. Exit code 3 if it is not ready."""
     with errors_in_one_line():
         with Client(url, protocol, tls=tls_of(tls_ca, tls_cert, tls_key)) as client:
             ready = client.is_ready(timeout or 5.0)
@@ -72,7 +68,7 @@ def status(
             time.sleep(interval)
             after = server_metrics(metrics_url, timeout)
             report |= _load(before, after, time.monotonic() - start)
-        except DiffusionError as error:  # the metrics may be out of reach where the server is not
+        except DiffusionError as error:  # the metrics may be out of reach when the server is not
             report["metrics"] = str(error)
         if as_json:
             typer.echo(json.dumps(report, indent=2))
@@ -84,7 +80,7 @@ def status(
 
 
 def _load(before: ServerMetrics, after: ServerMetrics, seconds: float) -> dict[str, float]:
-    """How things are, and what happened each second between two readings."""
+    """The load at the second of two readings, and rates between the two, which are `seconds` apart."""
 
     def per_second(name: str) -> float:
         return float(getattr(after, name) - getattr(before, name)) / seconds
@@ -106,8 +102,3 @@ def _load(before: ServerMetrics, after: ServerMetrics, seconds: float) -> dict[s
         "requests_expired": after.requests_expired,
         "requests_invalid": after.requests_invalid,
     }
-
-
-def _range(pixels: tuple[int, int]) -> str:
-    low, high = pixels
-    return f"{low}" if low == high else f"{low} to {high}"
