@@ -69,29 +69,29 @@ def create_app(
     async def generate(request: Request) -> Response:
         """Make images, as OpenAI's images API does."""
         name, priority = caller(request)
-        asked = parse(await read_json(request, max_body))
+        body = parse(await read_json(request, max_body))
         record = record_of(request)
-        record.steps = asked.steps
+        record.steps = body.steps
         async with AsyncExitStack() as held:  # until the answer is out: a stream takes it along
             if tracing is not None:
                 held.enter_context(tracing.generation(request.headers, record))
             held.enter_context(metrics.generation(record, name))
             held.enter_context(limit.running(name))
             checkpoint = await while_connected(request, client.checkpoint(timeout))
-            _check_model(asked.model, checkpoint)
-            if asked.steps is None and checkpoint is not None:
+            _check_model(body.model, checkpoint)
+            if body.steps is None and checkpoint is not None:
                 record.steps = checkpoint.num_inference_steps
-            reply = Reply(asked, checkpoint, record)
+            reply = Reply(body, checkpoint, record)
             try:
                 events = client.stream(
-                    **asked.arguments(record.steps), priority=priority, timeout=timeout, request_id=record.request_id
+                    **body.arguments(record.steps), priority=priority, timeout=timeout, request_id=record.request_id
                 )
                 await held.enter_async_context(aclosing(events))  # which cancels what is not done
-                if not asked.stream:
+                if not body.stream:
                     return JSONResponse(await while_connected(request, reply.whole(events)))
                 first = await while_connected(request, anext(events))  # a wrong value is refused with a status
             except InvalidRequest as error:
-                raise asked.refused(error) from error
+                raise body.refused(error) from error
             return EventStream(reply.chunks(first, events), held.pop_all())
 
     @app.get("/v1/models", response_model=None)
@@ -128,9 +128,9 @@ def create_app(
         return Response(metrics.text(), media_type=metrics.content_type)
 
     async def failed(request: Request, error: Exception) -> Response:
-        told = as_api_error(error)
-        record_of(request).failed(told)
-        return JSONResponse(told.body, told.status, told.headers)
+        answer = as_api_error(error)
+        record_of(request).failed(answer)
+        return JSONResponse(answer.body, answer.status, answer.headers)
 
     async def gone(request: Request, error: Exception) -> Response:
         record_of(request).outcome = "cancelled"

@@ -72,9 +72,9 @@ class Reply:
                         self._record.done(1)
                         yield completed
         except DiffusionError as error:
-            told = as_api_error(error)
-            self._record.failed(told)
-            yield _sse("error", {"type": "error", **told.body})
+            answer = as_api_error(error)
+            self._record.failed(answer)
+            yield _sse("error", {"type": "error", **answer.body})
 
     async def _event(self, name: str, image: Image.Image, **fields: object) -> bytes:
         content = {

@@ -98,7 +98,7 @@ class Page:
             form = [prompt, negative, sampler, steps, guidance, seed, width, height]
             shown = [stage, python, curl]
             hidden: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-            at_once: dict[str, Any] = {"queue": False, **hidden}
+            unqueued: dict[str, Any] = {"queue": False, **hidden}
             # No request waits in Gradio's own queue, which shows nothing of what it holds and what it cancels.
             gr.on(
                 [run.click, prompt.submit, negative.submit],
@@ -109,10 +109,10 @@ class Page:
                 concurrency_limit=None,
                 **hidden,
             )
-            cancel.click(self.cancel, **at_once)
-            grid.click(self.choose, [history], [*shown, grid, *form], **at_once)
+            cancel.click(self.cancel, **unqueued)
+            grid.click(self.choose, [history], [*shown, grid, *form], **unqueued)
             described = [headline, stage, sampler, steps, guidance, width, height]
-            blocks.load(self.describe, None, described, **at_once)
+            blocks.load(self.describe, None, described, **unqueued)
         return blocks.queue(max_size=self.limits.at_once + self.limits.waiting)
 
     async def describe(self) -> tuple[Any, ...]:

@@ -2,9 +2,13 @@
 
 import json
 
+import httpx2
+import openai
+from triton_diffusion import AsyncClient, MockTransport
 from triton_diffusion._settings import Settings, StreamSettings, fields_of
 from triton_diffusion.gateway._images_request import SCHEMA, parse
 
+PATH = "/v1/images/generations"
 VALUES = {"BYTES": "a", "INT32": 7, "INT64": 7, "FP32": 0.5}
 SETTINGS = {name: VALUES[field.datatype] for name, field in fields_of(Settings).items() if name != "priority"}
 
@@ -26,3 +30,27 @@ def test_the_schema_has_every_setting_under_its_name_here():
 def test_previews_are_spread_over_the_steps_that_the_server_takes():
     request = parse(b'{"prompt": "a", "stream": true, "partial_images": 3}')
     assert [request.arguments(steps)["preview_interval"] for steps in (None, 2, 20, 31)] == [1, 1, 6, 10]
+
+
+def test_partial_images_are_spread_over_the_steps(mock_gateway):
+    sent = []
+
+    class Watching(MockTransport):
+        def stream(self, request, deadline):
+            sent.append(request.fields["preview_interval"])
+            return super().stream(request, deadline)
+
+    address = mock_gateway(AsyncClient(transport=Watching()))
+    client = openai.OpenAI(base_url=f"{address}/v1", api_key="any")
+    for steps, count, interval in ((20, 3, 6), (None, 1, 19), (3, 2, 1), (2, 3, 1)):
+        extra = {} if steps is None else {"steps": steps}
+        *partial, completed = client.images.generate(prompt="a", stream=True, partial_images=count, extra_body=extra)
+        assert sent.pop() == interval
+        assert len(partial) == min(count, (steps or 20) - 1)
+        assert {event.size for event in partial} == {completed.size} == {"64x64"}
+
+
+def test_the_schema_describes_the_fields(mock_gateway):
+    schema = httpx2.get(f"{mock_gateway()}/openapi.json").json()
+    body = schema["paths"][PATH]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    assert {"prompt", "n", "size", "seed", "sampler"} <= set(body["properties"])
