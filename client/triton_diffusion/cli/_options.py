@@ -20,8 +20,8 @@ def setting_options(command: Callable[..., None]) -> Callable[..., None]:
         field = fields[setting.name]
         flag = field.option or f"--{setting.name.replace('_', '-')}"
         text = f"{field.text[0].upper()}{field.text[1:]}."
-        annotation = Annotated[setting.annotation, typer.Option(flag, help=text)]
-        options.append(setting.replace(annotation=annotation))
+        kind: Any = setting.annotation
+        options.append(setting.replace(annotation=Annotated[kind, typer.Option(flag, help=text)]))
     parameters: list[inspect.Parameter] = []
     for own in signature.parameters.values():
         parameters += options if own.name == "settings" else [own]

@@ -12,6 +12,7 @@ from .._errors import DiffusionError, ServerUnavailable
 from .._metrics import ServerMetrics, server_metrics
 from .._transports.address import METRICS_PORT, addresses
 from ._app import EPILOG, Json, Protocol, Timeout, TlsCa, TlsCert, TlsKey, Url, app, errors_in_one_line, tls_of
+from ._described import described
 
 
 @app.command(epilog=EPILOG)
