@@ -4,13 +4,12 @@ import json
 
 import numpy as np
 import pytest
-import request as served
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
-from sampling.table import DEFAULT_SPACING
 from triton_diffusion import Checkpoint, Client, InvalidRequest, MockTransport, arguments_of, read_settings, save_png
-from triton_diffusion import _settings as settings
+from triton_diffusion import _metadata as settings
 from triton_diffusion._request import Request, new_request
+from triton_diffusion._version import __version__
 
 CHECKPOINT = Checkpoint("shapes", 128, 128, (128, 128), (128, 128), 8, 2.0)
 GIVEN = {
@@ -20,6 +19,7 @@ GIVEN = {
     "width": 96,
     "num_inference_steps": 12,
     "guidance_scale": 3.5,
+    "guidance_rescale": 0.25,
     "sampler": "ddim",
     "timestep_spacing": "leading",
     "eta": 0.5,
@@ -32,12 +32,6 @@ def picture() -> Image.Image:
     with Client(transport=MockTransport()) as client:
         (image,) = client.text_to_image(**GIVEN)
     return image
-
-
-def test_the_defaults_are_the_servers():
-    assert settings.DEFAULT_STEPS == served.DEFAULT_STEPS
-    assert settings.DEFAULT_SAMPLER == served.DEFAULT_SAMPLER
-    assert settings.DEFAULT_SPACING == DEFAULT_SPACING
 
 
 def test_what_was_not_given_is_filled_in():
@@ -73,7 +67,7 @@ def test_a_file_gives_back_the_picture_and_its_settings(picture, tmp_path):
     with Image.open(tmp_path / "out.png") as read:
         np.testing.assert_array_equal(np.asarray(read), np.asarray(picture))
     found = read_settings(tmp_path / "out.png")
-    assert found == {**picture.info, "software": f"triton-diffusion {settings.__version__}"}
+    assert found == {**picture.info, "software": f"triton-diffusion {__version__}"}
     assert arguments_of(found) == GIVEN
 
 
@@ -86,7 +80,7 @@ def test_the_chunks_are_json_and_automatic1111s_text(picture, tmp_path):
         "a red circle, 圆 é\n"
         'Negative prompt: green: "blue", grey\n'
         "Steps: 12, Sampler: DDIM, Schedule type: Leading, CFG scale: 3.5, Seed: 1099511627776, Size: 96x64, "
-        f"Model: mock, Eta: 0.5, Version: triton-diffusion {settings.__version__}"
+        f"Model: mock, Eta: 0.5, guidance_rescale: 0.25, Version: triton-diffusion {__version__}"
     )
 
 
@@ -126,11 +120,11 @@ def test_a_picture_of_automatic1111(tmp_path):
 
 
 def test_a_sampler_that_is_not_ours_is_left_for_the_server_to_refuse(tmp_path):
-    write(tmp_path / "theirs.png", parameters="a\nSteps: x, Sampler: Euler a, CFG scale: 7")
+    write(tmp_path / "theirs.png", parameters="a\nSteps: x, Sampler: Restart, CFG scale: 7")
     assert read_settings(tmp_path / "theirs.png") == {
         "prompt": "a",
         "negative_prompt": "",
-        "sampler": "Euler a",
+        "sampler": "Restart",
         "guidance_scale": 7.0,
     }
 

@@ -1,8 +1,8 @@
-"""From what a server said went wrong to the package's errors, the same for both protocols."""
+"""Failures: the package's errors from statuses and messages of a server, the same for both protocols."""
 
 import re
 
-from ._errors import (
+from .._errors import (
     DeadlineExceeded,
     DiffusionError,
     GenerationFailed,
@@ -11,7 +11,8 @@ from ._errors import (
     ServerUnavailable,
     WrongServer,
 )
-from ._request import DATATYPES, Request, id_of
+from .._request import Request, id_of
+from .._settings import DATATYPES
 
 # A gRPC status or an HTTP status; any other one is a GenerationFailed. Triton sends 400, 404, 500 and 503; the others
 # come from something else at that address or from a proxy in front of it.
@@ -68,7 +69,7 @@ def error_from_status(
 ) -> DiffusionError:
     """The error for a gRPC status ("INVALID_ARGUMENT") or an HTTP status ("400") with the server's message.
 
-    request: what was asked; None for what is no request for pictures, such as whether the server is ready.
+    request: the request that failed; None for a question, such as whether the server is ready.
     retry_after: seconds after which the server wants to be asked again.
     """
     message = _REQUEST_ID.sub("", message)

@@ -1,4 +1,4 @@
-"""What goes wrong, in OpenAI's shape: {"error": {"message", "type", "param", "code"}}."""
+"""Errors in OpenAI's shape: {"error": {"message", "type", "param", "code"}}."""
 
 import math
 from collections.abc import Mapping
@@ -8,13 +8,13 @@ from starlette.exceptions import HTTPException
 
 from .._errors import DeadlineExceeded, DiffusionError, ServerOverloaded, ServerUnavailable
 
-_PAUSE = 1.0  # seconds after which to ask again, where the server named no time
+_PAUSE = 1.0  # seconds after which to ask again, if the server named no time
 # OpenAI's clients try 429 and every status from 500 again, unless told not to.
 _FINAL = {"x-should-retry": "false"}
 _TYPES = {401: "authentication_error", 429: "rate_limit_error"}
 
 
-class Refusal(Exception):
+class ApiError(Exception):
     """An answer that is an error. `param` is the field of the request that it is about."""
 
     def __init__(
@@ -29,7 +29,7 @@ class Refusal(Exception):
 
     @property
     def outcome(self) -> str:
-        """Its name in log and metrics, which is the server's for the same."""
+        """The outcome's name in log and metrics, as the server names the same."""
         match self.status, self.code:
             case (429, _) | (_, "server_overloaded"):
                 return "refused"
@@ -43,30 +43,30 @@ class Refusal(Exception):
         return {"error": {"message": self.message, "type": kind, "param": self.param, "code": self.code}}
 
 
-def api_error(error: Exception) -> Refusal:
-    """The answer for whatever was raised. Of what is none of ours, nothing is told."""
+def as_api_error(error: Exception) -> ApiError:
+    """The answer for any exception. The text of one that is none of this package's stays in the log."""
     match error:
-        case Refusal():
+        case ApiError():
             return error
         case DiffusionError():
             return _of_the_server(error)
         case HTTPException():  # no such path, or not with this method
-            return Refusal(error.status_code, _code(error.status_code), str(error.detail), headers=error.headers)
+            return ApiError(error.status_code, _code(error.status_code), str(error.detail), headers=error.headers)
         case _:
-            return Refusal(500, "internal_error", "the gateway failed: its log says why", headers=_FINAL)
+            return ApiError(500, "internal_error", "the gateway failed: its log says why", headers=_FINAL)
 
 
 def _code(status: int) -> str:
     return HTTPStatus(status).phrase.lower().replace(" ", "_")
 
 
-def _of_the_server(error: DiffusionError) -> Refusal:
+def _of_the_server(error: DiffusionError) -> ApiError:
     match error:
         case ServerUnavailable():
             seconds = error.retry_after or _PAUSE
             code = "server_overloaded" if isinstance(error, ServerOverloaded) else "server_unavailable"
-            return Refusal(503, code, str(error), headers={"retry-after": f"{math.ceil(seconds)}"})
+            return ApiError(503, code, str(error), headers={"retry-after": f"{math.ceil(seconds)}"})
         case DeadlineExceeded():
-            return Refusal(504, "timeout", str(error), headers=_FINAL)
+            return ApiError(504, "timeout", str(error), headers=_FINAL)
         case _:
-            return Refusal(500, "generation_failed", str(error), headers=_FINAL)
+            return ApiError(500, "generation_failed", str(error), headers=_FINAL)

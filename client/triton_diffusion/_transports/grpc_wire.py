@@ -1,31 +1,34 @@
-"""What is said over gRPC, whoever sends it: Triton's protobuf messages, as tritonclient ships them."""
+"""Messages over gRPC, for both transports: Triton's protobuf messages, as tritonclient ships them."""
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import grpc
 from tritonclient.grpc import service_pb2
 
-from ._attempts import Deadline
-from ._request import Request
-from ._response import Answer, Checkpoint, Model, tensor
-from ._shared_memory import Region
-from ._transport import Question, checkpoint
+from .._checkpoint import Checkpoint, read_checkpoint
+from .._deadline import Deadline
+from .._request import Request
+from .._response import Answer, Model, tensor
+from .shared_memory import Region
+from .transport import CHECKPOINT, READY, VERSION, Question
+
+T = TypeVar("T")
 
 
-class Method(NamedTuple):
-    """One call, and how each of its answers is read."""
+class Method(NamedTuple, Generic[T]):
+    """One call, and the reading of each of its answers; T is what an answer is read as."""
 
     name: str
     message: Any
     answer: Any  # its protobuf class
-    decode: Callable[[Any], Any]
+    decode: Callable[[Any], T]
     headers: Mapping[str, str] = {}
 
     @property
     def codec(self) -> tuple[str, Any, Any]:
-        """What a channel must know of it."""
+        """The arguments of the channel's multicallables: path, serializer, deserializer."""
         return (
             f"/inference.GRPCInferenceService/{self.name}",
             type(self.message).SerializeToString,
@@ -33,12 +36,12 @@ class Method(NamedTuple):
         )
 
     def call(self, timeout: float | None) -> dict[str, Any]:
-        """What the channel's method takes. `timeout`: seconds."""
+        """The arguments of the channel's call. timeout: seconds."""
         return {"request": self.message, "timeout": timeout, "metadata": tuple(self.headers.items())}
 
 
-def infer(request: Request, deadline: Deadline, region: Region | None) -> Method:
-    """The request for pictures, which come through `region` where there is one."""
+def infer(request: Request, deadline: Deadline, region: Region | None) -> Method[Answer]:
+    """The request for images, which come through `region` if there is one."""
     message = infer_message(request, deadline)
     if region is not None:
         message.outputs.add(name="seed")
@@ -49,7 +52,7 @@ def infer(request: Request, deadline: Deadline, region: Region | None) -> Method
     return Method("ModelInfer", message, answer, lambda response: _answer(response, region), request.trace)
 
 
-def stream(request: Request, deadline: Deadline) -> Method:
+def stream(request: Request, deadline: Deadline) -> Method[Answer]:
     """The request to a decoupled model."""
     message, answer = infer_message(request, deadline), service_pb2.ModelStreamInferResponse
     return Method("ModelStreamInfer", message, answer, lambda response: _answer(response.infer_response), request.trace)
@@ -66,16 +69,16 @@ def infer_message(request: Request, deadline: Deadline) -> Any:
     return message
 
 
-def register(region: Region) -> Method:
-    """Tells the server of `region`."""
+def register(region: Region) -> Method[None]:
+    """The message that makes `region` known to the server."""
     kind = "System" if region.kind == "system" else "Cuda"
     name = f"{kind}SharedMemoryRegister"
     message = getattr(service_pb2, f"{name}Request")(name=region.name, byte_size=region.size, **region.key)
     return Method(name, message, getattr(service_pb2, f"{name}Response"), lambda answer: None)
 
 
-def unregister(region: Region) -> Method:
-    """Makes the server forget `region`."""
+def unregister(region: Region) -> Method[None]:
+    """The message that makes the server forget `region`."""
     kind = "System" if region.kind == "system" else "Cuda"
     name = f"{kind}SharedMemoryUnregister"
     message = getattr(service_pb2, f"{name}Request")(name=region.name)
@@ -93,11 +96,11 @@ def _answer(response: Any, region: Region | None = None) -> Answer:
 
 
 def _checkpoint(response: Any) -> Checkpoint | None:
-    return checkpoint(response.config.parameters["checkpoint"].string_value)
+    return read_checkpoint(response.config.parameters["description"].string_value)
 
 
-def model(name: str) -> Method:
-    """Asks for the description of a model, which Triton has of those that are ready."""
+def model(name: str) -> Method[Model]:
+    """The question for a model's metadata, which Triton has of those that are ready."""
     message = service_pb2.ModelMetadataRequest(name=name)
     return Method("ModelMetadata", message, service_pb2.ModelMetadataResponse, _model)
 
@@ -106,18 +109,23 @@ def _model(response: Any) -> Model:
     return Model(response.name, " ".join(response.versions), ready=True)
 
 
-QUESTIONS = {
-    Question.READY: Method(
+def question(asked: Question[T]) -> Method[T]:
+    """The method that answers a question."""
+    return _QUESTIONS[asked]
+
+
+_QUESTIONS: dict[Question[Any], Method[Any]] = {
+    READY: Method(
         "ServerReady", service_pb2.ServerReadyRequest(), service_pb2.ServerReadyResponse, lambda answer: answer.ready
     ),
-    Question.VERSION: Method(
+    VERSION: Method(
         "ServerMetadata",
         service_pb2.ServerMetadataRequest(),
         service_pb2.ServerMetadataResponse,
         lambda answer: answer.version,
     ),
-    Question.CHECKPOINT: Method(
-        "ModelConfig", service_pb2.ModelConfigRequest(name="unet"), service_pb2.ModelConfigResponse, _checkpoint
+    CHECKPOINT: Method(
+        "ModelConfig", service_pb2.ModelConfigRequest(name="diffusion"), service_pb2.ModelConfigResponse, _checkpoint
     ),
 }
 

@@ -1,28 +1,31 @@
-"""The body of `POST /v1/images/generations`: OpenAI's fields and ours.
+"""The body of `POST /v1/images/generations`: OpenAI's fields, and the settings of this package.
 
 Only types are checked here, and what the server does not know. Ranges are the server's to check, because they depend
-on the checkpoint; what it says is told under the names of this interface.
+on the checkpoint; its errors are passed on under the names of this interface.
 """
 
 import re
 import reprlib
-from typing import Any, Literal, Self, TypeAlias
+from typing import Any, Literal, TypeAlias, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from .._errors import InvalidRequest
-from .._settings import DEFAULT_STEPS
-from ._failures import Refusal
+from .._settings import Settings
+from ._api_error import ApiError
 
 Format: TypeAlias = Literal["png", "jpeg", "webp"]
 
-# The client's names of ours.
+# Settings that have another name here. All others keep theirs, but the priority: that is the key's to have.
 _PARAMS = {"num_images": "n", "num_inference_steps": "steps", "height": "size", "width": "size"}
+_EXTRAS: dict[str, Any] = {  # with type and default
+    name: (kind, None) for name, kind in get_type_hints(Settings).items() if name not in (*_PARAMS, "priority")
+}
 _CODES = {"extra_forbidden": "unknown_parameter", "missing": "missing_required_parameter", "json_invalid": "not_json"}
 
 
-class Order(BaseModel):
-    """What is asked for. None is the server's default."""
+class ImagesRequest(BaseModel):
+    """One request. A field that is None is left to the server's default."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -37,35 +40,15 @@ class Order(BaseModel):
     stream: bool | None = None
     partial_images: int | None = Field(None, ge=0, le=3)
 
-    # Of OpenAI's models only: taken, and of no effect.
+    # Of OpenAI's models only: accepted, and without effect.
     quality: str | None = None
     style: str | None = None
     moderation: str | None = None
     user: str | None = None
     safety_identifier: str | None = None
 
-    # Ours: `extra_body` of OpenAI's client.
-    negative_prompt: str | None = None
-    seed: int | None = None
+    # `extra_body` of OpenAI's client: this one, and those of `_EXTRAS` by their own names.
     steps: int | None = None
-    guidance_scale: float | None = None
-    sampler: str | None = None
-    timestep_spacing: str | None = None
-    eta: float | None = None
-
-    @classmethod
-    def parsed(cls, body: bytes) -> Self:
-        """The order in `body`, JSON. Raises Refusal, naming the field."""
-        try:
-            order = cls.model_validate_json(body)
-        except ValidationError as error:
-            raise _refusal(error) from error
-        if order.stream and order.n not in (None, 1):
-            raise Refusal(400, "invalid_value", f"n is {order.n}: use 1 with stream, or no stream", "n")
-        if order.partial_images and not order.stream:
-            message = f"partial_images is {order.partial_images}: use stream with it"
-            raise Refusal(400, "invalid_value", message, "partial_images")
-        return order
 
     @property
     def pixels(self) -> tuple[int, int] | None:
@@ -75,52 +58,66 @@ class Order(BaseModel):
         width, height = str(self.size).split("x")
         return int(width), int(height)
 
-    def arguments(self) -> dict[str, Any]:
-        """What `AsyncClient.stream` takes."""
+    def arguments(self, num_steps: int | None) -> dict[str, Any]:
+        """The arguments of `AsyncClient.stream`. num_steps: the steps that it will take, if they are known."""
         width, height = self.pixels or (None, None)
         interval = None
         if self.partial_images:  # the last of them before the last step
-            interval = max(1, ((self.steps or DEFAULT_STEPS) - 1) // self.partial_images)
+            interval = max(1, ((num_steps or 1) - 1) // self.partial_images)
         return {
             "prompt": self.prompt,
-            "negative_prompt": self.negative_prompt,
             "num_images": self.n,
             "height": height,
             "width": width,
             "num_inference_steps": self.steps,
-            "guidance_scale": self.guidance_scale,
-            "sampler": self.sampler,
-            "timestep_spacing": self.timestep_spacing,
-            "eta": self.eta,
-            "seed": self.seed,
             "preview_interval": interval,
+            **{name: getattr(self, name) for name in _EXTRAS},
         }
 
-    def refusal(self, error: InvalidRequest) -> Refusal:
-        """What the server refused, under the name that the field has here."""
+    def refused(self, error: InvalidRequest) -> ApiError:
+        """The server's error, under the name that the field has here."""
         param = None if error.field is None else _PARAMS.get(error.field, error.field)
         message = str(error)
         if param == "size":
             message = f"size is {self.size!r}: {message}"
         elif error.field is not None:
             message = re.sub(rf"\b{error.field}\b", str(param), message, count=1)
-        return Refusal(400, "invalid_value", message, param)
+        return ApiError(400, "invalid_value", message, param)
 
 
-def _refusal(error: ValidationError) -> Refusal:
-    """The first thing that is wrong, in one line: what was given, what is allowed."""
+_Body = create_model("ImagesRequest", __base__=ImagesRequest, **_EXTRAS)
+
+SCHEMA = _Body.model_json_schema()
+
+
+def parse(body: bytes) -> ImagesRequest:
+    """The request in `body`, JSON. Raises ApiError, naming the field."""
+    try:
+        request = _Body.model_validate_json(body)
+    except ValidationError as error:
+        raise _refused(error) from error
+    if request.stream and request.n not in (None, 1):
+        raise ApiError(400, "invalid_value", f"n is {request.n}: use 1 with stream, or no stream", "n")
+    if request.partial_images and not request.stream:
+        message = f"partial_images is {request.partial_images}: use stream with it"
+        raise ApiError(400, "invalid_value", message, "partial_images")
+    return request
+
+
+def _refused(error: ValidationError) -> ApiError:
+    """The first mistake, in one line: what was given, what is allowed."""
     first = error.errors(include_url=False)[0]
     kind, message = first["type"], first["msg"].removeprefix("Input should be ").removeprefix("String should ")
     code = _CODES.get(kind, "invalid_value")
     param = ".".join(map(str, first["loc"])) or None
     match kind:
         case "json_invalid":
-            return Refusal(400, code, f"the body is no JSON: {message}")
+            return ApiError(400, code, f"the body is no JSON: {message}")
         case "missing":
-            return Refusal(400, code, f"{param} is missing: say what the picture shows", param)
+            return ApiError(400, code, f"{param} is missing: say what the image shows", param)
         case "extra_forbidden":
-            return Refusal(400, code, f"{param} is no parameter: use any of {', '.join(Order.model_fields)}", param)
+            return ApiError(400, code, f"{param} is no parameter: use any of {', '.join(_Body.model_fields)}", param)
         case "string_pattern_mismatch":
             message = '"auto", or WIDTHxHEIGHT in pixels'
     name = param or "the body"
-    return Refusal(400, code, f"{name} is {reprlib.repr(first['input'])}: use {message}", param)
+    return ApiError(400, code, f"{name} is {reprlib.repr(first['input'])}: use {message}", param)

@@ -10,8 +10,8 @@ from triton_diffusion import (
     ServerUnavailable,
     WrongServer,
 )
-from triton_diffusion._failures import error_from_status, error_in_stream
 from triton_diffusion._request import Request
+from triton_diffusion._transports.failures import error_from_status, error_in_stream
 
 URL = "localhost:8001"
 REQUEST = Request("diffusion", {"prompt": "a red circle", "height": 100, "eta": 0.5}, "0123")

@@ -1,4 +1,4 @@
-"""Every request has an id, is answered with it, and is a line of the log."""
+"""The access log: one line a request, and the id that the request is answered and logged with."""
 
 import logging
 from collections.abc import Awaitable, Callable
@@ -12,15 +12,15 @@ from ._metrics import Metrics
 from ._record import Record
 
 _HEADER = "x-request-id"
-_PROBES = ("/healthz", "/readyz", "/metrics")  # asked every few seconds: worth a line only where they fail
+_PROBES = ("/healthz", "/readyz", "/metrics")  # asked every few seconds: worth a line only if they fail
 _log = logging.getLogger("triton_diffusion.gateway")
 
 
-class Recording:
-    """ASGI middleware that keeps a `Record` of each request in `request.state`.
+class AccessLog:
+    """ASGI middleware that keeps a `Record` of each request in `request.state`, and logs it in the end.
 
-    The caller may name the request with the header x-request-id; where it does not, or with what could spoil a log, the
-    request gets another name.
+    The caller may name the request with the header x-request-id; without one, or with one that could spoil a log, the
+    request gets an id of the gateway's.
     """
 
     def __init__(

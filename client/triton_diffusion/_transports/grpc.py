@@ -7,26 +7,29 @@ tritonclient's InferenceServerClient belongs to one thread, and cancelling it le
 import asyncio
 from collections.abc import AsyncGenerator, Generator
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc
 import grpc.aio
 from grpc.experimental import ChannelOptions
 
-from . import _grpc_wire
-from ._attempts import Deadline
-from ._errors import DiffusionError, GenerationFailed, ServerUnavailable
-from ._failures import error_from_status, error_in_stream, tls_failure
-from ._grpc_wire import Method
-from ._request import Request, id_of
-from ._response import Answer, Model
-from ._shared_memory import Regions
-from ._tls import Tls
-from ._transport import Address, Question, SharedMemory
+from .._deadline import Deadline
+from .._errors import DiffusionError, GenerationFailed, ServerUnavailable
+from .._request import Request, id_of
+from .._response import Answer, Model
+from . import grpc_wire
+from .address import Address
+from .failures import error_from_status, error_in_stream, tls_failure
+from .grpc_wire import Method
+from .shared_memory import Regions, SharedMemory
+from .tls import Tls
+from .transport import Question
+
+T = TypeVar("T")
 
 _FORGET = 1.0  # seconds at most for a server to forget a region of shared memory
 _OPTIONS = [
-    ("grpc.max_receive_message_length", -1),  # gRPC's own limit of 4 MiB is one picture of 1024x1024
+    ("grpc.max_receive_message_length", -1),  # gRPC's own limit of 4 MiB is one image of 1024x1024
     # gRPC refuses calls for up to two minutes after a server was lost, also when it has long been back.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),
@@ -38,7 +41,7 @@ _SYNC_OPTIONS = [*_OPTIONS, (ChannelOptions.SingleThreadedUnaryStream, 1)]
 
 
 class _Wire:
-    """What the two transports share: addresses and errors."""
+    """The common part of the two transports: addresses and errors."""
 
     streams = True
 
@@ -61,7 +64,7 @@ class _Wire:
                 wanted = "a client certificate that it trusts" if self._credentials else "TLS (grpcs://)"
                 reason = f"the server at {self.url} takes no connection; does it want {wanted}?"
             return ServerUnavailable(reason, request_id=id_of(request))
-        return error_from_status(status, message, self.url, request, _grpc_wire.retry_after(error))
+        return error_from_status(status, message, self.url, request, grpc_wire.retry_after(error))
 
     def closed(self, request: Request | None) -> DiffusionError:
         return GenerationFailed("the client was closed before the answer came", request_id=id_of(request))
@@ -79,7 +82,7 @@ class GrpcTransport(_Wire):
         """Ends the channel and every call on it."""
         for region in self._regions.close():
             with suppress(DiffusionError):
-                self._call(_grpc_wire.unregister(region), Deadline(_FORGET), None)
+                self._call(grpc_wire.unregister(region), Deadline(_FORGET), None)
             region.close()
         self._channel.close()
 
@@ -87,20 +90,18 @@ class GrpcTransport(_Wire):
         with self._regions.lend(size) as loan:
             if loan.region is not None and not loan.registered:
                 try:
-                    self._call(_grpc_wire.register(loan.region), deadline, None)
+                    self._call(grpc_wire.register(loan.region), deadline, None)
                 except DiffusionError as error:
                     loan.refused(error)
-            answer: Answer = self._call(_grpc_wire.infer(request, deadline, loan.region), deadline, request)
-            return answer
+            return self._call(grpc_wire.infer(request, deadline, loan.region), deadline, request)
 
-    def ask(self, question: Question, deadline: Deadline) -> Any:
-        return self._call(_grpc_wire.QUESTIONS[question], deadline, None)
+    def ask(self, question: Question[T], deadline: Deadline) -> T:
+        return self._call(grpc_wire.question(question), deadline, None)
 
     def model(self, name: str, deadline: Deadline) -> Model:
-        found: Model = self._call(_grpc_wire.model(name), deadline, None)
-        return found
+        return self._call(grpc_wire.model(name), deadline, None)
 
-    def _call(self, method: Method, deadline: Deadline, request: Request | None) -> Any:
+    def _call(self, method: Method[T], deadline: Deadline, request: Request | None) -> T:
         # As a stream of one: a blocked unary call does not end on the server when Ctrl-C ends it here.
         answers = list(self._responses(method, deadline, request))
         if not answers:
@@ -109,7 +110,7 @@ class GrpcTransport(_Wire):
 
     def stream(self, request: Request, deadline: Deadline) -> Generator[Answer]:
         """The responses of a decoupled model. The request is sent at the first `next`; closing cancels it."""
-        method = _grpc_wire.stream(request, deadline)
+        method = grpc_wire.stream(request, deadline)
         responses = self._responses(method, deadline, request)
         for response in responses:
             if response.error_message:
@@ -120,7 +121,7 @@ class GrpcTransport(_Wire):
                 raise error_in_stream(response.error_message, self.url, request)
             yield method.decode(response)
 
-    def _responses(self, method: Method, deadline: Deadline, request: Request | None) -> Generator[Any]:
+    def _responses(self, method: Method[Any], deadline: Deadline, request: Request | None) -> Generator[Any]:
         # Triton reads a stream of requests for a stream. One request and the end of the stream look the same on the
         # wire as a method that takes a single request, which needs no thread to send it.
         # Without the header "triton_grpc_error", which would give errors their status: Triton 2.51 crashes on it.
@@ -145,7 +146,7 @@ class AsyncGrpcTransport(_Wire):
         """Ends the channel and every call on it."""
         for region in self._regions.close():
             with suppress(DiffusionError):
-                await self._call(_grpc_wire.unregister(region), Deadline(_FORGET), None)
+                await self._call(grpc_wire.unregister(region), Deadline(_FORGET), None)
             region.close()
         if self._channel is not None:
             await self._channel.close()
@@ -154,20 +155,18 @@ class AsyncGrpcTransport(_Wire):
         with self._regions.lend(size) as loan:
             if loan.region is not None and not loan.registered:
                 try:
-                    await self._call(_grpc_wire.register(loan.region), deadline, None)
+                    await self._call(grpc_wire.register(loan.region), deadline, None)
                 except DiffusionError as error:
                     loan.refused(error)
-            answer: Answer = await self._call(_grpc_wire.infer(request, deadline, loan.region), deadline, request)
-            return answer
+            return await self._call(grpc_wire.infer(request, deadline, loan.region), deadline, request)
 
-    async def ask(self, question: Question, deadline: Deadline) -> Any:
-        return await self._call(_grpc_wire.QUESTIONS[question], deadline, None)
+    async def ask(self, question: Question[T], deadline: Deadline) -> T:
+        return await self._call(grpc_wire.question(question), deadline, None)
 
     async def model(self, name: str, deadline: Deadline) -> Model:
-        found: Model = await self._call(_grpc_wire.model(name), deadline, None)
-        return found
+        return await self._call(grpc_wire.model(name), deadline, None)
 
-    async def _call(self, method: Method, deadline: Deadline, request: Request | None) -> Any:
+    async def _call(self, method: Method[T], deadline: Deadline, request: Request | None) -> T:
         call = self._open().unary_unary(*method.codec)(**method.call(deadline.left()))
         try:
             return method.decode(await call)
@@ -179,7 +178,7 @@ class AsyncGrpcTransport(_Wire):
 
     async def stream(self, request: Request, deadline: Deadline) -> AsyncGenerator[Answer]:
         """As `GrpcTransport.stream`."""
-        method = _grpc_wire.stream(request, deadline)
+        method = grpc_wire.stream(request, deadline)
         call = self._open().unary_stream(*method.codec)(**method.call(deadline.left()))
         try:
             async for response in call:

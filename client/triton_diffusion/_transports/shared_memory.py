@@ -1,7 +1,7 @@
-"""Pictures through memory that server and client share, and not over the connection: for a server on the same host.
+"""Shared memory of client and server: images come through it, and not over the connection, on one host.
 
 The client makes a region and registers it with the server, which writes the `image` of a response into it. A region is
-used by one call at a time, and after it by others. Measured: a picture of 1024x1024 comes in 10 ms and not in 25, one
+used by one call at a time, and after it by others. Measured: an image of 1024x1024 comes in 10 ms and not in 25, one
 of 128x128 no sooner.
 """
 
@@ -11,13 +11,14 @@ import threading
 import time
 import warnings
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ._errors import DiffusionError, ServerUnavailable
-from ._transport import SharedMemory
+from .._errors import DiffusionError, ServerUnavailable
+
+SharedMemory: TypeAlias = Literal["system", "cuda"]
 
 QUARANTINE = 60.0  # seconds
 

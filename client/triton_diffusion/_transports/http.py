@@ -7,19 +7,22 @@ thread that used it.
 import asyncio
 from collections.abc import AsyncGenerator, Generator
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx2
 
-from . import _http_wire
-from ._attempts import Deadline
-from ._errors import DeadlineExceeded, DiffusionError, ServerUnavailable, WrongServer
-from ._failures import error_from_status, tls_failure
-from ._http_wire import Exchange
-from ._request import Request, id_of
-from ._response import Answer, Model
-from ._tls import Tls
-from ._transport import Address, Question
+from .._deadline import Deadline
+from .._errors import DeadlineExceeded, DiffusionError, ServerUnavailable, WrongServer
+from .._request import Request, id_of
+from .._response import Answer, Model
+from . import http_wire
+from .address import Address
+from .failures import error_from_status, tls_failure
+from .http_wire import Exchange
+from .tls import Tls
+from .transport import Question
+
+T = TypeVar("T")
 
 _CONNECT = 10.0  # seconds at most to make a connection: longer than that, the host is not there
 _CANCEL = 2.0  # seconds at most to tell the server that a request is not wanted any more
@@ -40,7 +43,7 @@ class _Remaining(dict[str, Any]):
 
 
 class _Wire:
-    """What the two transports share: settings, answers, errors."""
+    """The common part of the two transports: settings, answers, errors."""
 
     streams = False
 
@@ -53,10 +56,10 @@ class _Wire:
             "verify": tls.context() if tls else address.tls,  # reading the certificates takes a while
         }
 
-    def answer(self, exchange: Exchange, response: httpx2.Response, content: bytes, request: Request | None) -> Any:
+    def answer(self, exchange: Exchange[T], response: httpx2.Response, content: bytes, request: Request | None) -> T:
         if response.status_code != 200:
-            message = _http_wire.error_message(response.status_code, content)
-            retry_after = _http_wire.retry_after(response.headers)
+            message = http_wire.error_message(response.status_code, content)
+            retry_after = http_wire.retry_after(response.headers)
             raise error_from_status(str(response.status_code), message, self.url, request, retry_after)
         try:
             return exchange.decode(response.headers, content)
@@ -97,25 +100,23 @@ class HttpTransport(_Wire):
 
     def infer(self, request: Request, deadline: Deadline, size: int | None = None) -> Answer:
         try:
-            answer: Answer = self._send(_http_wire.infer(request, deadline), deadline, request)
+            return self._send(http_wire.infer(request, deadline), deadline, request)
         except BaseException as error:
             if isinstance(error, DeadlineExceeded) or not isinstance(error, DiffusionError):  # such as Ctrl-C
                 with suppress(DiffusionError):
-                    self._send(_http_wire.cancel(request), Deadline(_CANCEL), None)
+                    self._send(http_wire.cancel(request), Deadline(_CANCEL), None)
             raise
-        return answer
 
-    def ask(self, question: Question, deadline: Deadline) -> Any:
-        return self._send(_http_wire.QUESTIONS[question], deadline, None)
+    def ask(self, question: Question[T], deadline: Deadline) -> T:
+        return self._send(http_wire.question(question), deadline, None)
 
     def model(self, name: str, deadline: Deadline) -> Model:
-        found: Model = self._send(_http_wire.model(name), deadline, None)
-        return found
+        return self._send(http_wire.model(name), deadline, None)
 
     def stream(self, request: Request, deadline: Deadline) -> Generator[Answer]:
         raise NotImplementedError
 
-    def _send(self, exchange: Exchange, deadline: Deadline, request: Request | None) -> Any:
+    def _send(self, exchange: Exchange[T], deadline: Deadline, request: Request | None) -> T:
         method, path, headers, body, _ = exchange
         timeouts = {"timeout": _Remaining(deadline)}
         content = bytearray()
@@ -142,29 +143,27 @@ class AsyncHttpTransport(_Wire):
 
     async def infer(self, request: Request, deadline: Deadline, size: int | None = None) -> Answer:
         try:
-            answer: Answer = await self._send(_http_wire.infer(request, deadline), deadline, request)
+            return await self._send(http_wire.infer(request, deadline), deadline, request)
         except (DeadlineExceeded, asyncio.CancelledError):
             task = asyncio.create_task(self._cancel(request))  # this one is to end now
             self._cancelling.add(task)
             task.add_done_callback(self._cancelling.discard)
             raise
-        return answer
 
     async def _cancel(self, request: Request) -> None:
         with suppress(DiffusionError):
-            await self._send(_http_wire.cancel(request), Deadline(_CANCEL), None)
+            await self._send(http_wire.cancel(request), Deadline(_CANCEL), None)
 
-    async def ask(self, question: Question, deadline: Deadline) -> Any:
-        return await self._send(_http_wire.QUESTIONS[question], deadline, None)
+    async def ask(self, question: Question[T], deadline: Deadline) -> T:
+        return await self._send(http_wire.question(question), deadline, None)
 
     async def model(self, name: str, deadline: Deadline) -> Model:
-        found: Model = await self._send(_http_wire.model(name), deadline, None)
-        return found
+        return await self._send(http_wire.model(name), deadline, None)
 
     def stream(self, request: Request, deadline: Deadline) -> AsyncGenerator[Answer]:
         raise NotImplementedError
 
-    async def _send(self, exchange: Exchange, deadline: Deadline, request: Request | None) -> Any:
+    async def _send(self, exchange: Exchange[T], deadline: Deadline, request: Request | None) -> T:
         method, path, headers, body, _ = exchange
         timeout = httpx2.Timeout(None, connect=_CONNECT)
         try:

@@ -1,4 +1,4 @@
-"""Certificates: by which a client knows a server, and a server its clients."""
+"""TLS certificates of client and server."""
 
 import os
 import ssl
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from ._errors import InvalidRequest
+from .._errors import InvalidRequest
 
 PemFile: TypeAlias = str | os.PathLike[str]
 

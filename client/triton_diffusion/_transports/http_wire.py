@@ -1,43 +1,47 @@
-"""What is said over HTTP, whoever sends it: Triton's protocol with its tensors in binary."""
+"""Messages over HTTP, for both transports: Triton's protocol with its tensors in binary."""
 
 import email.utils
 import json
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
-from ._attempts import Deadline
-from ._request import Request
-from ._response import Answer, Checkpoint, Model, tensor
-from ._transport import Question, checkpoint
+from .._checkpoint import Checkpoint, read_checkpoint
+from .._deadline import Deadline
+from .._request import Request
+from .._response import Answer, Model, tensor
+from .transport import CHECKPOINT, READY, VERSION, Question
 
 _HEADER_LENGTH = "Inference-Header-Content-Length"  # where the JSON ends and the binary tensors begin
 
 
-class Exchange(NamedTuple):
-    """One request over HTTP, and how its answer is read: from headers and content."""
+T = TypeVar("T")
+
+
+class Exchange(NamedTuple, Generic[T]):
+    """One request over HTTP, and the reading of its answer from headers and content, as a T."""
 
     method: str
     path: str
     headers: dict[str, str]
     body: bytes
-    decode: Callable[[Mapping[str, str], bytes], Any]
+    decode: Callable[[Mapping[str, str], bytes], T]
 
 
-def infer(request: Request, deadline: Deadline) -> Exchange:
-    """The request for pictures, with a token by which it can be cancelled."""
+def infer(request: Request, deadline: Deadline) -> Exchange[Answer]:
+    """The request for images, with a token by which it can be cancelled."""
     parameters: dict[str, str | int] = {"token": request.token}
     if (microseconds := deadline.microseconds) is not None:
         parameters["timeout"] = microseconds
     return _post(request, parameters)
 
 
-def cancel(request: Request) -> Exchange:
+def cancel(request: Request) -> Exchange[Answer]:
     """The request that ends another: HTTP has no cancellation, and Triton does not notice that a client has left."""
     return _post(request, {"cancel": request.token})
 
 
-def _post(request: Request, parameters: Mapping[str, str | int]) -> Exchange:
+def _post(request: Request, parameters: Mapping[str, str | int]) -> Exchange[Answer]:
     body, header_length = infer_body(request, parameters)
     headers = {_HEADER_LENGTH: str(header_length), "Content-Type": "application/octet-stream", **request.trace}
     return Exchange("POST", f"/v2/models/{request.model}/infer", headers, body, _answer)
@@ -67,8 +71,8 @@ def _answer(headers: Mapping[str, str], content: bytes) -> Answer:
     return Answer(outputs, header["model_version"])
 
 
-def model(name: str) -> Exchange:
-    """Asks for the description of a model, which Triton has of those that are ready."""
+def model(name: str) -> Exchange[Model]:
+    """The question for a model's metadata, which Triton has of those that are ready."""
     return Exchange("GET", f"/v2/models/{name}", {}, b"", _model)
 
 
@@ -79,13 +83,18 @@ def _model(headers: Mapping[str, str], content: bytes) -> Model:
 
 def _checkpoint(headers: Mapping[str, str], content: bytes) -> Checkpoint | None:
     parameters = json.loads(content)["parameters"]
-    return checkpoint(parameters["checkpoint"]["string_value"]) if "checkpoint" in parameters else None
+    return read_checkpoint(parameters["description"]["string_value"]) if "description" in parameters else None
 
 
-QUESTIONS = {
-    Question.READY: Exchange("GET", "/v2/health/ready", {}, b"", lambda headers, content: True),
-    Question.VERSION: Exchange("GET", "/v2", {}, b"", lambda headers, content: json.loads(content)["version"]),
-    Question.CHECKPOINT: Exchange("GET", "/v2/models/unet/config", {}, b"", _checkpoint),
+def question(asked: Question[T]) -> Exchange[T]:
+    """The exchange that answers a question."""
+    return _QUESTIONS[asked]
+
+
+_QUESTIONS: dict[Question[Any], Exchange[Any]] = {
+    READY: Exchange("GET", "/v2/health/ready", {}, b"", lambda headers, content: True),
+    VERSION: Exchange("GET", "/v2", {}, b"", lambda headers, content: json.loads(content)["version"]),
+    CHECKPOINT: Exchange("GET", "/v2/models/diffusion/config", {}, b"", _checkpoint),
 }
 
 

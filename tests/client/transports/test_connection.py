@@ -19,7 +19,7 @@ from triton_diffusion import (
     ServerUnavailable,
     WrongServer,
 )
-from triton_diffusion._transport import addresses
+from triton_diffusion._transports.address import addresses
 
 
 @contextmanager

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from triton_diffusion import AsyncClient, Client, DeadlineExceeded, InvalidRequest, _grpc_wire
-from triton_diffusion._attempts import Deadline
-from triton_diffusion._shared_memory import Region, Regions
+from triton_diffusion import AsyncClient, Client, DeadlineExceeded, InvalidRequest
+from triton_diffusion._deadline import Deadline
+from triton_diffusion._transports import grpc_wire
+from triton_diffusion._transports.shared_memory import Region, Regions
 
 from tests.support.launching import launch, wait_until_ready
 
@@ -82,7 +83,7 @@ def test_a_server_that_was_started_again_is_told_of_the_memory_again(sharing_ser
         assert same(client.text_to_image(PROMPT, **SETTINGS), expected)
         transport = client._servers.all[0].transport
         ((_, region),) = transport._regions._idle
-        transport._call(_grpc_wire.unregister(region), Deadline(5), None)
+        transport._call(grpc_wire.unregister(region), Deadline(5), None)
         assert same(client.text_to_image(PROMPT, **SETTINGS), expected)
 
 
@@ -92,7 +93,7 @@ def test_a_server_on_another_host_sends_the_pictures(sharing_server, expected, m
         region.key = {"key": "/no-such-memory"}
         return region
 
-    monkeypatch.setattr("triton_diffusion._shared_memory.Region", elsewhere)
+    monkeypatch.setattr("triton_diffusion._transports.shared_memory.Region", elsewhere)
     before = regions()
     with Client(sharing_server.grpc_url, shared_memory="system") as client:
         with pytest.warns(UserWarning, match="memory is not shared with the server"):

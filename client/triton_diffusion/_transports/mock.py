@@ -1,25 +1,40 @@
-"""A transport without a server, for the tests of programs that use this package."""
+"""Mock transport: no server, for the tests of programs that use this package."""
 
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from PIL import Image
 
-from ._attempts import Deadline
-from ._request import Request, Value
-from ._response import Answer, Checkpoint, Model
-from ._settings import DEFAULT_STEPS
-from ._transport import Question
+from .._checkpoint import Checkpoint, Sampler
+from .._deadline import Deadline
+from .._request import Request, Value
+from .._response import Answer, Model
+from .transport import CHECKPOINT, READY, VERSION, Question
 
 Handler: TypeAlias = Callable[[Mapping[str, Value]], Image.Image | Sequence[Image.Image]]
+T = TypeVar("T")
+
+_CHECKPOINT = Checkpoint(
+    "mock",
+    height=64,
+    width=64,
+    height_range=(8, 1024),
+    width_range=(8, 1024),
+    multiple=8,
+    guidance_scale=7.5,
+    samplers={"ddim": Sampler("trailing", ("eta",)), "dpmpp_2m": Sampler("karras")},
+    timestep_spacings=("trailing", "karras"),
+    networks=("text_encoder", "denoiser", "vae_decoder"),
+)
+_ANSWERS: dict[Question[Any], Any] = {READY: True, VERSION: "mock", CHECKPOINT: _CHECKPOINT}
 
 
 class MockTransport:
-    """Stands for a server: `Client(transport=MockTransport())`, and the same with `AsyncClient`.
+    """Stand-in for a server: `Client(transport=MockTransport())`, and the same with `AsyncClient`.
 
-    handler: takes the arguments that were sent (those given and the seed, by name) and returns the picture, or as many
-    as `num_images` says; what it raises is raised by the call. Without one, a picture is of one colour, drawn from its
+    handler: takes the arguments that were sent (those given and the seed, by name) and returns the image, or as many
+    as `num_images` says; what it raises is raised by the call. Without one, an image is of one colour, drawn from its
     seed, and 64x64 where the arguments name no size.
 
     A stream gets a `Progress` for every step, and a black `Preview` of an eighth of the size where one is due.
@@ -29,7 +44,7 @@ class MockTransport:
     streams = True
 
     def __init__(self, handler: Handler | None = None) -> None:
-        self._handler = handler or plain_pictures
+        self._handler = handler or plain_images
 
     def infer(self, request: Request, deadline: Deadline, size: int | None = None) -> Answer:
         made = self._handler(request.fields)
@@ -39,7 +54,7 @@ class MockTransport:
 
     def stream(self, request: Request, deadline: Deadline) -> Generator[Answer]:
         answer = self.infer(request, deadline)
-        num_steps = int(request.fields.get("num_inference_steps", DEFAULT_STEPS))
+        num_steps = int(request.fields.get("num_inference_steps", _CHECKPOINT.num_inference_steps))
         interval = int(request.fields.get("preview_interval", 0))
         count, height, width, _ = answer.outputs["image"].shape
         preview = np.zeros((count, height // 8 or 1, width // 8 or 1, 3), np.uint8)
@@ -50,12 +65,9 @@ class MockTransport:
             yield Answer(outputs, "1")
         yield answer
 
-    def ask(self, question: Question, deadline: Deadline) -> Any:
-        return {
-            Question.READY: True,
-            Question.VERSION: "mock",
-            Question.CHECKPOINT: Checkpoint("mock", 64, 64, (8, 1024), (8, 1024), 8, 7.5),
-        }[question]
+    def ask(self, question: Question[T], deadline: Deadline) -> T:
+        answer: T = _ANSWERS[question]
+        return answer
 
     def model(self, name: str, deadline: Deadline) -> Model:
         return Model(name, "1", ready=True)
@@ -80,7 +92,7 @@ class AsyncMock:
         for answer in self._transport.stream(request, deadline):
             yield answer
 
-    async def ask(self, question: Question, deadline: Deadline) -> Any:
+    async def ask(self, question: Question[T], deadline: Deadline) -> T:
         return self._transport.ask(question, deadline)
 
     async def model(self, name: str, deadline: Deadline) -> Model:
@@ -90,7 +102,7 @@ class AsyncMock:
         self._transport.close()
 
 
-def plain_pictures(fields: Mapping[str, Value]) -> list[Image.Image]:
+def plain_images(fields: Mapping[str, Value]) -> list[Image.Image]:
     size = int(fields.get("width", 64)), int(fields.get("height", 64))
     seeds = int(fields["seed"]) + np.arange(int(fields.get("num_images", 1)))
     colours = [np.random.default_rng(seed).integers(0, 256, 3) for seed in seeds]
