@@ -18,8 +18,8 @@ from export.modules import load_module
 from export.runtimes.torch.engine import Engine
 from export.sizes import choose_sizes
 from export.specification import Model, engines
-from tests.conftest import SHIPPED, export_shipped
 from tests.support.launching import launch, wait_until_ready
+from tests.support.shipped import SHIPPED, export_shipped
 
 PROMPT = "a large red circle on the left of a blue background"
 MODELS = ("text_encoder", "unet", "vae_decoder")
