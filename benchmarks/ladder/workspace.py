@@ -1,6 +1,7 @@
-"""Where a benchmark of one checkpoint keeps what it has exported and generated."""
+"""Workspace: the folder of one checkpoint's exports and images."""
 
 import hashlib
+import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,7 +20,7 @@ KINDS = {
     "fp16": (Runtime.PYTHON, Precision.FP16),
     "tensorrt": (Runtime.TENSORRT, Precision.FP16),
 }
-"""What is exported under which name."""
+"""Runtime and precision of each kind of export, by name."""
 MADE_BY = "made_by"
 """The file beside the exported models that tells which code has written them."""
 
@@ -38,13 +39,18 @@ class Workspace:
         return self.root / digest(folder, files_that_matter(folder))
 
     @property
-    def pictures(self) -> Path:
-        """The folder of the pictures that quality is judged by."""
-        return self.folder / "pictures"
+    def images(self) -> Path:
+        """The folder of the images that quality is judged by."""
+        return self.folder / "images"
 
     def repository(self, kind: str = "fp32") -> Path:
         """The folder of the checkpoint's model repository of that kind, one of `KINDS`."""
         return self.folder / kind
+
+    def networks(self) -> list[str]:
+        """Names of the checkpoint's networks, as the export lists them."""
+        facts = json.loads((self.repository() / "diffusion/1/checkpoint.json").read_text())
+        return list(facts["networks"])
 
     def export(self, kind: str, report: Callable[[str], None]) -> None:
         """Write the repository of that kind unless it is there, written by this very code."""
@@ -60,12 +66,12 @@ class Workspace:
 
 
 def code_digest() -> str:
-    """Tells apart versions of the export's code."""
-    return digest(CODE, CODE.glob("*.py"))
+    """The digest of the export's code."""
+    return digest(CODE, CODE.rglob("*.py"))
 
 
 def files_that_matter(checkpoint: Path) -> list[Path]:
-    """The files of the checkpoint in that folder that its pictures depend on."""
+    """The files of the checkpoint in that folder that its images depend on."""
     files = [path for name in COMPONENTS for path in (checkpoint / name).rglob("*") if path.is_file()]
     return files + [path for path in (checkpoint / "serving.json",) if path.exists()]
 

@@ -29,7 +29,7 @@ def trained(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_training_leaves_a_checkpoint_in_stable_diffusions_layout_and_its_log(trained):
+def test_training_leaves_a_checkpoint_in_diffusers_layout_and_its_log(trained):
     checkpoint = read_checkpoint(str(trained))
     assert checkpoint.schedule["prediction_type"] == "v_prediction"
     assert checkpoint.defaults == {"guidance_scale": shapes.train.GUIDANCE_SCALE, **shapes.train.SAMPLING}

@@ -1,4 +1,4 @@
-"""What runs below a process, as Linux tells it."""
+"""Processes below a process, as Linux tells them."""
 
 import re
 from contextlib import suppress

@@ -18,8 +18,8 @@ from export.graph.gate import psnr, random_inputs, relative_error
 from export.runtimes.torch.engine import Engine
 from export.sizes import choose_sizes
 from export.specification import Network
-from tests.conftest import SHIPPED, export_shipped
 from tests.support.launching import launch, wait_until_ready
+from tests.support.shipped import SHIPPED, export_shipped
 
 PROMPT = "a large red circle on the left of a blue background"
 MODELS = ("text_encoder", "denoiser", "vae_decoder")

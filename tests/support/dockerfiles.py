@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass, field
 
-from tests.docker.manifests import ROOT
+from tests.support.manifests import ROOT
 
 IMAGES = ROOT / "docker/images"
 FILES = sorted(path.name for path in IMAGES.glob("*.Dockerfile"))

@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.ladder.engines.engines import Engine, device, installed
-from benchmarks.ladder.engines.loop import Loop, Networks
+from benchmarks.ladder.engines.engine import Engine, device, installed
+from benchmarks.ladder.engines.loop import Loop
 from benchmarks.ladder.workspace import Workspace
 
-OUTPUTS = {"text_encoder": "context", "unet": "model_output", "vae_decoder": "image"}
+DTYPES = {"FLOAT": torch.float32, "INT32": torch.int32, "UINT8": torch.uint8}
+"""PyTorch's types by TensorRT's names: those that the graphs' outputs have."""
 
 
 @dataclass(frozen=True)
@@ -38,12 +39,12 @@ class TensorRTEngine(Engine):
 
     def open(self, workspace: Workspace) -> Loop:
         repository = workspace.repository("tensorrt")
-        networks = Networks.named(lambda name: Plan(repository / name / "1/model.plan", self.cuda_graphs))
+        networks = {name: Plan(repository / name / "1/model.plan", self.cuda_graphs) for name in workspace.networks()}
         return Loop(workspace.repository(), networks)
 
 
 class Plan:
-    """A plan as a function of NumPy arrays. Its tensors on the GPU stay in place, one set a combination of shapes."""
+    """A plan as a network. Its tensors on the GPU stay in place, one set a combination of input shapes."""
 
     def __init__(self, path: Path, graphs: bool) -> None:
         import tensorrt
@@ -51,13 +52,14 @@ class Plan:
         self._engine = tensorrt.Runtime(tensorrt.Logger(tensorrt.Logger.ERROR)).deserialize_cuda_engine(
             path.read_bytes()
         )
-        self._output = OUTPUTS[path.parents[1].name]
+        names = [self._engine.get_tensor_name(k) for k in range(self._engine.num_io_tensors)]
+        self._outputs = [name for name in names if self._engine.get_tensor_mode(name) == tensorrt.TensorIOMode.OUTPUT]
         self._graphs = graphs
         self._stream = torch.cuda.Stream()
         self._calls: dict[tuple, tuple[dict[str, torch.Tensor], Callable[[], object]]] = {}
 
-    def __call__(self, **inputs: np.ndarray) -> np.ndarray:
-        shapes = tuple(array.shape for array in inputs.values())
+    def __call__(self, **inputs: np.ndarray) -> dict[str, np.ndarray]:
+        shapes = tuple((name, array.shape) for name, array in sorted(inputs.items()))
         if shapes not in self._calls:
             self._calls[shapes] = self._bind(inputs)
         tensors, run = self._calls[shapes]
@@ -65,16 +67,17 @@ class Plan:
             for name, array in inputs.items():
                 tensors[name].copy_(torch.from_numpy(array))
             run()
-            return tensors[self._output].cpu().numpy()
+            return {name: tensors[name].cpu().numpy() for name in self._outputs}
 
     def _bind(self, inputs: dict[str, np.ndarray]) -> tuple[dict[str, torch.Tensor], Callable[[], object]]:
-        """Tensors for inputs of these shapes and for the output, and what computes one from the others."""
+        """Tensors for inputs of these shapes and for the outputs, and what computes the latter from the former."""
         context = self._engine.create_execution_context()
         tensors = {name: torch.from_numpy(array).cuda() for name, array in inputs.items()}
         for name, tensor in tensors.items():
             context.set_input_shape(name, tuple(tensor.shape))
-        dtype = torch.uint8 if self._output == "image" else torch.float32
-        tensors[self._output] = torch.empty(tuple(context.get_tensor_shape(self._output)), dtype=dtype, device="cuda")
+        for name in self._outputs:
+            dtype = DTYPES[self._engine.get_tensor_dtype(name).name]
+            tensors[name] = torch.empty(tuple(context.get_tensor_shape(name)), dtype=dtype, device="cuda")
         for name, tensor in tensors.items():
             context.set_tensor_address(name, tensor.data_ptr())
 

@@ -5,13 +5,13 @@ from sampling import Grid, Schedule, StepTable, dpmpp_2m_on
 
 FINE_STEPS = 500
 FINER_STEPS = 1000
-"""What the fine solution is confirmed against, on a few seeds."""
+"""Steps of the solution that confirms the fine one, on a few seeds."""
 
 
 def fine_table(schedule: Schedule, steps: int) -> StepTable:
     """DPM++ 2M over `steps` levels uniform in lambda, from the schedule's noisiest level to its cleanest.
 
-    The UNet is told the exact, fractional timestep of every level: rounded ones would solve another ODE.
+    The denoiser is told the exact, fractional timestep of every level: rounded ones would solve another ODE.
     """
     trained = np.log(schedule.alpha_bar / (1 - schedule.alpha_bar)) / 2  # (T,) lambda, falling
     lambda_ = np.linspace(trained[-1], trained[0], steps)

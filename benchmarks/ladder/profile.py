@@ -1,4 +1,4 @@
-"""Which operators a rung spends its time and memory on, by PyTorch's profiler."""
+"""Profile of a rung: the operators that take its time and memory, by PyTorch's profiler."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import torch
 from rich.table import Table
 from torch.profiler import ProfilerActivity
 
-from benchmarks.ladder.engines.engines import Engine, device
+from benchmarks.ladder.engines.engine import Engine, device
 from benchmarks.ladder.samplers import Sampler
 from benchmarks.ladder.workspace import Workspace
 
@@ -15,13 +15,13 @@ TOP = 12
 
 
 def profile(engine: Engine, workspace: Workspace, trace: Path) -> list[Table]:
-    """Profile one picture of a few steps; write Chrome's trace to `trace`, return the top operators by both."""
+    """Profile one image of a few steps; write Chrome's trace to `trace`, return the top operators by both."""
     loop = engine.open(workspace)
     sampler = Sampler("dpmpp_2m", STEPS)
-    loop.picture(sampler)
+    loop.image(sampler)
     activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * (device() == "cuda")
     with torch.profiler.profile(activities=activities, profile_memory=True) as profiler:
-        loop.picture(sampler)
+        loop.image(sampler)
     trace.parent.mkdir(parents=True, exist_ok=True)
     profiler.export_chrome_trace(str(trace))
     where = "device" if device() == "cuda" else "cpu"

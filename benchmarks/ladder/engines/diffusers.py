@@ -9,9 +9,9 @@ from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, StableDiffusio
 from request import Request
 from torch import nn
 
-from benchmarks.ladder.engines.engines import Engine, device
+from benchmarks.ladder.engines.engine import Engine, device
 from benchmarks.ladder.engines.loop import Loop
-from benchmarks.ladder.engines.torch_engine import compile_module, limit_threads, missing_compiler, torch_networks
+from benchmarks.ladder.engines.torch import compile_module, limit_threads, missing_compiler, torch_networks
 from benchmarks.ladder.workspace import Workspace
 from export.checkpoint.schedule import STEPS_OFFSET
 from export.modules import DTYPES, TextEncoder, UNet, VaeDecoder
@@ -21,7 +21,7 @@ from export.modules import DTYPES, TextEncoder, UNet, VaeDecoder
 class DiffusersEngine(Engine):
     """The pipeline with DPM++ 2M on Karras' noise levels; everything else as it comes."""
 
-    compiled: bool = False  # the UNet by torch.compile
+    compiled: bool = False  # the denoiser by torch.compile
 
     @property
     def name(self) -> str:
@@ -57,7 +57,7 @@ class PipelineLoop(Loop):
             compile_module(pipeline.unet)
         modules: dict[str, nn.Module] = {
             "text_encoder": TextEncoder(pipeline.text_encoder),
-            "unet": UNet(pipeline.unet),
+            "denoiser": UNet(pipeline.unet),
             "vae_decoder": VaeDecoder(pipeline.vae),
         }
         super().__init__(workspace.repository(), torch_networks(modules))

@@ -1,4 +1,4 @@
-"""What a server that was started without further options refuses, over both protocols, and what its key opens."""
+"""APIs that a server without further options refuses over both protocols, and that its key opens."""
 
 import http.client
 import json
@@ -15,7 +15,12 @@ HTTP_KEY, GRPC_KEY = "admin-key", "triton-grpc-protocol-admin-key"
 
 READING = {
     "the repository's index": ("POST", "/v2/repository/index", "RepositoryIndex", messages.RepositoryIndexRequest()),
-    "statistics": ("GET", "/v2/models/unet/stats", "ModelStatistics", messages.ModelStatisticsRequest(name="unet")),
+    "statistics": (
+        "GET",
+        "/v2/models/denoiser/stats",
+        "ModelStatistics",
+        messages.ModelStatisticsRequest(name="denoiser"),
+    ),
     "trace settings": ("GET", "/v2/trace/setting", "TraceSetting", messages.TraceSettingRequest()),
     "log settings": ("GET", "/v2/logging", "LogSettings", messages.LogSettingsRequest()),
     "shared memory": (
@@ -25,12 +30,12 @@ READING = {
 }
 CHANGING = {
     "loading a model": (
-        *("POST", "/v2/repository/models/unet/load"),
-        *("RepositoryModelLoad", messages.RepositoryModelLoadRequest(model_name="unet")),
+        *("POST", "/v2/repository/models/denoiser/load"),
+        *("RepositoryModelLoad", messages.RepositoryModelLoadRequest(model_name="denoiser")),
     ),
     "unloading a model": (
-        *("POST", "/v2/repository/models/unet/unload"),
-        *("RepositoryModelUnload", messages.RepositoryModelUnloadRequest(model_name="unet")),
+        *("POST", "/v2/repository/models/denoiser/unload"),
+        *("RepositoryModelUnload", messages.RepositoryModelUnloadRequest(model_name="denoiser")),
     ),
 }
 REGISTERING = {
@@ -43,13 +48,13 @@ REGISTERING = {
         *("CudaSharedMemoryRegister", messages.CudaSharedMemoryRegisterRequest(name="a", byte_size=4)),
     ),
 }
-GUARDED = READING | CHANGING | REGISTERING
+RESTRICTED = READING | CHANGING | REGISTERING
 KEYS = {"no key": None, "another key": "0" * 64, "half the key": ADMIN_KEY[:32]}
 
 
 def over_http(server, what: str, key: str | None) -> tuple[int, str]:
     """Status and body."""
-    method, path, *_ = GUARDED[what]
+    method, path, *_ = RESTRICTED[what]
     headers = {} if key is None else {HTTP_KEY: key}
     return asked(server, method, path, headers)
 
@@ -66,14 +71,14 @@ def asked(server, method: str, path: str, headers: dict[str, str]) -> tuple[int,
 
 def over_grpc(server, what: str, key: str | None) -> None:
     """Raises grpc.RpcError where the server refuses."""
-    *_, method, message = GUARDED[what]
+    *_, method, message = RESTRICTED[what]
     with grpc.insecure_channel(server.grpc_url) as channel:
         stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
         getattr(stub, method)(message, metadata=() if key is None else ((GRPC_KEY, key),), timeout=60)
 
 
 @pytest.mark.parametrize("key", KEYS)
-@pytest.mark.parametrize("what", GUARDED)
+@pytest.mark.parametrize("what", RESTRICTED)
 def test_closed_without_the_key(server, what, key):
     status, body = over_http(server, what, KEYS[key])
     assert status == 403

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sampling import Schedule, StepTable, alpha_bar_from_betas, step_table
 
-from benchmarks.ladder.engines.reference import fine_table
+from benchmarks.ladder.reference import fine_table
 
 SCHEDULE = Schedule(alpha_bar_from_betas(1000, 0.0001, 0.02, "linear"), "v_prediction")
 
@@ -33,7 +33,7 @@ def test_levels_are_uniform_in_lambda_between_the_trained_ends():
     np.testing.assert_allclose(alpha[[0, -1]] ** 2, SCHEDULE.alpha_bar[[-1, 0]], rtol=1e-9)
 
 
-def test_the_unet_is_told_each_levels_own_timestep():
+def test_the_denoiser_is_told_each_levels_own_timestep():
     table = fine_table(SCHEDULE, 500)
     assert np.all(np.diff(table.timesteps) < 0)
     alpha, sigma = levels(table)

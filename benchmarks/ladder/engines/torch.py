@@ -5,14 +5,15 @@ import shutil
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 from diffusers.models.attention_processor import AttnProcessor, AttnProcessor2_0
 from torch import nn
 
-from benchmarks.ladder.engines.engines import Engine, device, installed
-from benchmarks.ladder.engines.loop import Loop, Networks
+from benchmarks.ladder.engines.engine import Engine, device, installed
+from benchmarks.ladder.engines.loop import Loop, Network
 from benchmarks.ladder.workspace import Workspace
 from export.graph.graphs import TORCH_DTYPES
 from export.modules import DTYPES, TextEncoder, UNet, VaeDecoder
@@ -21,15 +22,15 @@ from export.runtimes.torch_model import BATCHES
 from export.sizes import choose_sizes
 from export.specification import engines
 
-COMPILED = {**BATCHES, "unet": (2, 8)}
-"""Batches that the served engine is compiled for here: one picture, and what many are put together from."""
+COMPILED = {**BATCHES, "denoiser": (2, 8)}
+"""Batches that the served engine is compiled for here: one image, and what many are put together from."""
 
 
 @dataclass(frozen=True)
 class TorchEngine(Engine):
     """The checkpoint's networks on the GPU, or on the CPU where there is none."""
 
-    compiled: bool = False  # the UNet by torch.compile
+    compiled: bool = False  # the denoiser by torch.compile
     efficient_attention: bool = False  # scaled_dot_product_attention, which never holds all weights of attention
 
     @property
@@ -43,10 +44,10 @@ class TorchEngine(Engine):
     def open(self, workspace: Workspace) -> Loop:
         limit_threads(workspace)
         modules = load_modules(workspace, self.precision)
-        unet = modules["unet"]
-        unet.unet.set_attn_processor(AttnProcessor2_0() if self.efficient_attention else AttnProcessor())
+        denoiser = modules["denoiser"]
+        denoiser.unet.set_attn_processor(AttnProcessor2_0() if self.efficient_attention else AttnProcessor())
         if self.compiled:
-            compile_module(unet)
+            compile_module(denoiser)
         return Loop(workspace.repository(), torch_networks(modules))
 
 
@@ -73,25 +74,25 @@ class ServedTorchEngine(Engine):
 
 
 def load_modules(workspace: Workspace, precision: str) -> dict[str, nn.Module]:
-    """The three modules with weights in `precision`, where PyTorch runs."""
+    """The modules of the networks, by name, with weights in `precision`, on PyTorch's device."""
     checkpoint = workspace.checkpoint
     modules: dict[str, nn.Module] = {
         "text_encoder": TextEncoder(checkpoint.load_text_encoder()),
-        "unet": UNet(checkpoint.load_unet()),
+        "denoiser": UNet(checkpoint.load_unet()),
         "vae_decoder": VaeDecoder(checkpoint.load_vae()),
     }
     return {name: module.eval().to(device(), DTYPES[precision]) for name, module in modules.items()}
 
 
-def torch_networks(modules: Mapping[str, Callable[..., torch.Tensor]]) -> Networks:
-    """PyTorch's modules by model name as networks; a call ends when its result is on the host."""
-    return Networks.named(lambda name: lambda **inputs: _call(modules[name], inputs))
+def torch_networks(modules: Mapping[str, Callable[..., dict[str, torch.Tensor]]]) -> dict[str, Network]:
+    """Networks of PyTorch's modules, by name; a call ends when its result is on the host."""
+    return {name: partial(_call, module) for name, module in modules.items()}
 
 
 @torch.inference_mode()
-def _call(module: Callable[..., torch.Tensor], inputs: dict[str, np.ndarray]) -> np.ndarray:
-    output = module(*(torch.from_numpy(array).to(device()) for array in inputs.values()))
-    return output.cpu().numpy()
+def _call(module: Callable[..., dict[str, torch.Tensor]], /, **inputs: np.ndarray) -> dict[str, np.ndarray]:
+    outputs = module(**{name: torch.from_numpy(array).to(device()) for name, array in inputs.items()})
+    return {name: output.cpu().numpy() for name, output in outputs.items()}
 
 
 def limit_threads(workspace: Workspace) -> None:
@@ -107,7 +108,7 @@ def compile_module(module: nn.Module) -> None:
 
 
 def missing_compiler() -> str | None:
-    """What torch.compile lacks on this machine."""
+    """What torch.compile lacks on this machine, in a few words; None if nothing."""
     if device() == "cuda":
         return None if installed("triton") else "torch.compile needs Triton, which is not installed"
     compiler = os.environ.get("CXX", "g++")

@@ -6,7 +6,7 @@ import pytest
 from diffusers import UNet2DConditionModel
 from transformers import CLIPTextConfig
 
-from benchmarks.ladder.engines.flops import matrix_product_rate, unet_flops
+from benchmarks.ladder.flops import denoiser_flops, matrix_product_rate
 from export.checkpoint.components import Checkpoint
 from export.checkpoint.random_weights import UNETS, Architecture
 from export.checkpoint.schedule import with_defaults
@@ -15,7 +15,7 @@ from export.checkpoint.schedule import with_defaults
 def test_stable_diffusion_takes_803_gflop_a_sample(tiny: Checkpoint):
     unet = with_defaults(UNet2DConditionModel, UNETS[Architecture.SD15])
     full_size = replace(tiny, unet=unet, text_encoder=CLIPTextConfig(hidden_size=768))
-    assert unet_flops(full_size, 2) / 2 == pytest.approx(803e9, rel=0.01)
+    assert denoiser_flops(full_size, 2) / 2 == pytest.approx(803e9, rel=0.01)
 
 
 def test_matrix_products_run_at_a_plausible_rate():

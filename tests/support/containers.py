@@ -22,7 +22,7 @@ from typing import Any
 
 import pytest
 
-from tests.docker.manifests import ROOT, VERSION
+from tests.support.manifests import ROOT, VERSION
 
 STORE = ROOT / "build/containers"
 BASE = "localhost/base"
@@ -36,7 +36,7 @@ needs_containers = pytest.mark.skipif(
 
 
 def buildah(*arguments: str | Path) -> str:
-    """What buildah prints."""
+    """Standard output of buildah."""
     places = [f"--root={STORE}/storage", f"--runroot={STORE}/run", f"--storage-driver={_storage_driver()}"]
     command = ["buildah", *places, *map(str, arguments)]
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
@@ -150,7 +150,7 @@ class Pod:
         return container
 
     def run(self, *command: str) -> str:
-        """What a program of this machine prints in the network of the pod."""
+        """Standard output of a program of this machine, run in the pod's network."""
         return subprocess.run([*self._inside(), *command], check=True, stdout=subprocess.PIPE, text=True).stdout
 
     def _inside(self) -> list[str]:
@@ -214,7 +214,7 @@ class Container:
         )
 
     def is_healthy(self) -> bool:
-        """What the image's HEALTHCHECK says."""
+        """The verdict of the image's HEALTHCHECK."""
         kind, *command = self._image.settings["Healthcheck"]["Test"]
         assert kind == "CMD"
         return self.execute(*command).returncode == 0

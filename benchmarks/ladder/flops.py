@@ -1,4 +1,4 @@
-"""How much arithmetic a UNet call is, and how fast this machine does plain matrix products."""
+"""Arithmetic: the operations of a denoiser call, and this machine's rate of plain matrix products."""
 
 import time
 
@@ -7,24 +7,24 @@ from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.ladder.engines.engines import device
+from benchmarks.ladder.engines.engine import device
 from export.checkpoint.components import Checkpoint
 from export.modules import DTYPES
-from export.specification import LATENT_CHANNELS, NUM_TOKENS
 
 MATRIX = {"cuda": 8192, "cpu": 2048}
 """Side of the square matrices: large enough that their product runs at the machine's full rate."""
 REPEATS = 5
 
 
-def unet_flops(checkpoint: Checkpoint, rows: int) -> int:
-    """Floating-point operations of one UNet call of `rows` rows at the checkpoint's size; counted, not computed."""
+def denoiser_flops(checkpoint: Checkpoint, rows: int) -> int:
+    """Floating-point operations of one denoiser call of `rows` rows at the checkpoint's size; counted, not computed."""
     height, width = (side // checkpoint.vae_factor for side in checkpoint.native_size)
     with torch.device("meta"):
         unet = UNet2DConditionModel.from_config(checkpoint.unet)
         unet.set_attn_processor(AttnProcessor())
-        sample = torch.empty(rows, LATENT_CHANNELS, height, width)
-        context = torch.empty(rows, NUM_TOKENS, checkpoint.text_encoder.hidden_size)
+        sample = torch.empty(rows, unet.config.in_channels, height, width)
+        tokens = checkpoint.text_encoder.max_position_embeddings
+        context = torch.empty(rows, tokens, checkpoint.text_encoder.hidden_size)
         with FlopCounterMode(display=False) as counter, torch.no_grad():
             unet(sample, torch.empty(rows), encoder_hidden_states=context)
     return counter.get_total_flops()
