@@ -5,7 +5,6 @@ import time
 import torch
 from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
-from export.modules import DTYPES
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.ladder.engines.engine import device
@@ -14,17 +13,18 @@ from export.checkpoint.components import Checkpoint
 MATRIX = {"cuda": 8192, "cpu": 2048}
 """Side of the square matrices: large enough that their product runs at the machine's full rate."""
 REPEATS = 5
+DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 def denoiser_flops(checkpoint: Checkpoint, rows: int) -> int:
     """Floating-point operations of one denoiser call of `rows` rows at the checkpoint's size; counted, not computed."""
     height, width = (side // checkpoint.vae_factor for side in checkpoint.native_size)
     with torch.device("meta"):
-        unet = UNet2DConditionModel.from_config(checkpoint.unet)
+        unet = UNet2DConditionModel.from_config(checkpoint.settings["unet"])
         unet.set_attn_processor(AttnProcessor())
         sample = torch.empty(rows, unet.config.in_channels, height, width)
-        tokens = checkpoint.text_encoder.max_position_embeddings
-        context = torch.empty(rows, tokens, checkpoint.text_encoder.hidden_size)
+        text_encoder = checkpoint.settings["text_encoder"]
+        context = torch.empty(rows, text_encoder["max_position_embeddings"], text_encoder["hidden_size"])
         with FlopCounterMode(display=False) as counter, torch.no_grad():
             unet(sample, torch.empty(rows), encoder_hidden_states=context)
     return counter.get_total_flops()

@@ -49,7 +49,7 @@ class Run:
             self.report("matrix products")
             rates = {name: round(matrix_product_rate(name, self.workspace.threads) / 1e9, 1) for name in precisions}
         checkpoint = {"name": self.workspace.checkpoint.name, "digest": self.workspace.folder.name}
-        rows = 2 if self.workspace.checkpoint.guidance_scale > 1 else 1
+        rows = 2 if self.workspace.checkpoint.defaults["guidance_scale"] > 1 else 1
         gflop = denoiser_flops(self.workspace.checkpoint, rows) / 1e9
         return Record(checkpoint, machine(), gflop, rates, reference, results)
 

@@ -6,15 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, StableDiffusionPipeline
-from export.modules import DTYPES, TextEncoder, UNet, VaeDecoder
 from request import Request
-from torch import nn
 
 from benchmarks.ladder.engines.engine import Engine, device
 from benchmarks.ladder.engines.loop import Loop
 from benchmarks.ladder.engines.torch import compile_module, limit_threads, missing_compiler, torch_networks
 from benchmarks.ladder.workspace import Workspace
-from export.checkpoint.schedule import STEPS_OFFSET
 
 
 @dataclass(frozen=True)
@@ -40,25 +37,25 @@ class PipelineLoop(Loop):
 
     def __init__(self, workspace: Workspace, precision: str, compiled: bool) -> None:
         checkpoint = workspace.checkpoint
-        betas = {**checkpoint.schedule, "prediction_type": checkpoint.prediction_type, "steps_offset": STEPS_OFFSET}
+        schedule = {name: value for name, value in checkpoint.schedule.items() if name != "final_sigmas_type"}
         pipeline = StableDiffusionPipeline(
-            vae=checkpoint.load_vae(),
-            text_encoder=checkpoint.load_text_encoder(),
-            tokenizer=checkpoint.load_tokenizer(),
-            unet=checkpoint.load_unet(),
-            scheduler=DPMSolverMultistepScheduler.from_config(DDIMScheduler(**betas).config, use_karras_sigmas=True),
+            vae=checkpoint.load_component("vae"),
+            text_encoder=checkpoint.load_component("text_encoder"),
+            tokenizer=checkpoint.load_tokenizer("input_ids"),
+            unet=checkpoint.load_component("unet"),
+            scheduler=DPMSolverMultistepScheduler.from_config(DDIMScheduler(**schedule).config, use_karras_sigmas=True),
             safety_checker=None,
             feature_extractor=None,
             requires_safety_checker=False,
         )
-        pipeline.to(device(), DTYPES[precision])
+        family = checkpoint.family.modules
+        pipeline.to(device(), family.DTYPES[precision])
         pipeline.set_progress_bar_config(disable=True)
         if compiled:
             compile_module(pipeline.unet)
-        modules: dict[str, nn.Module] = {
-            "text_encoder": TextEncoder(pipeline.text_encoder),
-            "denoiser": UNet(pipeline.unet),
-            "vae_decoder": VaeDecoder(pipeline.vae),
+        modules = {
+            name: family.make_module(name, {component: getattr(pipeline, component) for component in components})
+            for name, components in family.NETWORKS.items()
         }
         super().__init__(workspace.repository(), torch_networks(modules))
         self._pipeline = pipeline

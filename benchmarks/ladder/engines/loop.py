@@ -1,22 +1,19 @@
 """The server's own sampling loop around an engine's networks, in this process."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TypeAlias, cast
 
 import numpy as np
-from batch import Batch, Generation, Listener
+from batch import Batch, Generation
 from checkpoint import Checkpoint as Served
+from conditioning import PromptEncoder
+from networks import Network
 from request import Request
 from sampling import StepTable, step_table
-from text import PromptEncoder
 
 from benchmarks.ladder.samplers import Sampler
 
 PROMPT = "a small red circle on the left of a blue background"
-
-Network: TypeAlias = Callable[..., dict[str, np.ndarray]]
-"""Arrays on the host in by name, arrays on the host out by name; the batch is the first axis of each."""
 
 
 class Loop:
@@ -27,24 +24,22 @@ class Loop:
         folder = repository / "diffusion/1"
         self.served = Served.from_file(folder / "checkpoint.json")
         self.networks = dict(networks)
-        text_encoder = networks["text_encoder"]
-        self._encoder = PromptEncoder(
-            folder / "tokenizer.json", lambda ids: text_encoder(input_ids=ids)["context"], warn=lambda warning: None
-        )
+        tokenizers = {name: folder / file for name, file in self.served.tokenizers.items()}
+        self._encoder = PromptEncoder(tokenizers, networks["text_encoder"], warn=lambda warning: None)
 
     def latents(self, requests: Sequence[Request]) -> np.ndarray:
         """The final latents (N, C, h, w) float32 of `requests`, all advanced together, each for one image."""
-        nobody = cast(Listener, None)  # a batch alone reports to nobody
-        shape = self.served.latent_shape(self.served.height, self.served.width)
-        generations = [Generation(request, shape, self._encoder.context(request), nobody) for request in requests]
+        shape = self.served.latent_format.shape(self.served.height, self.served.width)
+        generations = [Generation(request, shape, self._encoder.conditioning(request)) for request in requests]
         batch = Batch(generations)
         while not generations[0].done:
-            batch.advance(self._denoise)
+            batch.advance(self.networks["denoiser"])
+        batch.store()
         return np.concatenate([generation.latent for generation in generations])
 
     def decode(self, latent: np.ndarray) -> np.ndarray:
         """uint8 (N, H, W, 3) of `latent`, float32 (N, C, h, w)."""
-        rows = self.served.max_batch["vae_decoder"]
+        rows = self.served.max_batch("vae_decoder")
         parts = [latent[i : i + rows] for i in range(0, len(latent), rows)]
         return np.concatenate([self.networks["vae_decoder"](latent=part)["image"] for part in parts])
 
@@ -55,13 +50,11 @@ class Loop:
     def denoiser_inputs(self) -> dict[str, np.ndarray]:
         """The inputs of the denoiser, by name, at one step of one image: of 2 rows, 1 where unguided."""
         asked = self._request(Sampler("dpmpp_2m", 1), 0)
-        context = self._encoder.context(asked)
-        shape = len(context), *self.served.latent_shape(asked.height, asked.width)
+        conditioning = self._encoder.conditioning(asked)
+        rows = 2 if asked.guided else 1
+        shape = rows, *self.served.latent_format.shape(asked.height, asked.width)
         sample = np.random.default_rng(0).standard_normal(shape, np.float32)
-        return {"sample": sample, "timestep": np.repeat(asked.table.timesteps, len(context)), "context": context}
-
-    def _denoise(self, sample: np.ndarray, timestep: np.ndarray, context: np.ndarray) -> np.ndarray:
-        return self.networks["denoiser"](sample=sample, timestep=timestep, context=context)["model_output"]
+        return {"sample": sample, "timestep": np.repeat(asked.table.timesteps, rows), **conditioning}
 
     def _request(self, sampler: Sampler, seed: int) -> Request:
         table = step_table(self.served.noise_schedule, sampler.name, sampler.steps)
@@ -70,4 +63,4 @@ class Loop:
 
 def request(served: Served, prompt: str, seed: int, table: StepTable) -> Request:
     """A request for one image with the checkpoint's defaults."""
-    return Request(prompt, "", 1, served.height, served.width, served.guidance_scale, seed, 0, table)
+    return Request(prompt, "", 1, served.height, served.width, served.defaults["guidance_scale"], seed, 0, table)

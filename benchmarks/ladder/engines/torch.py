@@ -10,20 +10,18 @@ from functools import partial
 import numpy as np
 import torch
 from diffusers.models.attention_processor import AttnProcessor, AttnProcessor2_0
-from export.modules import DTYPES, TextEncoder, UNet, VaeDecoder
+from networks import Network
 from torch import nn
 
 from benchmarks.ladder.engines.engine import Engine, device, installed
-from benchmarks.ladder.engines.loop import Loop, Network
+from benchmarks.ladder.engines.loop import Loop
 from benchmarks.ladder.workspace import Workspace
 from export.graph.graphs import TORCH_DTYPES
 from export.runtimes.torch.engine import Engine as ServedEngine
-from export.runtimes.torch_model import BATCHES
 from export.sizes import choose_sizes
-from export.specification import engines
 
-COMPILED = {**BATCHES, "denoiser": (2, 8)}
-"""Batches that the served engine is compiled for here: one image, and what many are put together from."""
+DENOISER_BATCHES = (2, 8)
+"""Rows that the served denoiser is compiled for here: one image, and what many are put together from."""
 
 
 @dataclass(frozen=True)
@@ -64,24 +62,22 @@ class ServedTorchEngine(Engine):
 
     def open(self, workspace: Workspace) -> Loop:
         limit_threads(workspace)
-        models = engines(choose_sizes(workspace.checkpoint, None, None))
+        networks = workspace.checkpoint.networks(choose_sizes(workspace.checkpoint, None, None))
         served = {}
         for name, module in load_modules(workspace, self.precision).items():
-            rows = [torch.zeros(tensor.shape, dtype=TORCH_DTYPES[tensor.dtype]) for tensor in models[name].inputs]
+            rows = [torch.zeros(tensor.shape, dtype=TORCH_DTYPES[tensor.dtype]) for tensor in networks[name].inputs]
             served[name] = ServedEngine(module, torch.device(device()))
-            served[name].compile(rows, COMPILED[name])
+            batches = DENOISER_BATCHES if name == "denoiser" else networks[name].compile_batches
+            served[name].compile(rows, batches)
         return Loop(workspace.repository(), torch_networks(served))
 
 
 def load_modules(workspace: Workspace, precision: str) -> dict[str, nn.Module]:
     """The modules of the networks, by name, with weights in `precision`, on PyTorch's device."""
     checkpoint = workspace.checkpoint
-    modules: dict[str, nn.Module] = {
-        "text_encoder": TextEncoder(checkpoint.load_text_encoder()),
-        "denoiser": UNet(checkpoint.load_unet()),
-        "vae_decoder": VaeDecoder(checkpoint.load_vae()),
-    }
-    return {name: module.eval().to(device(), DTYPES[precision]) for name, module in modules.items()}
+    dtype = checkpoint.family.modules.DTYPES[precision]
+    networks = checkpoint.networks(choose_sizes(checkpoint, None, None))
+    return {name: checkpoint.load_module(network).to(device(), dtype) for name, network in networks.items()}
 
 
 def torch_networks(modules: Mapping[str, Callable[..., dict[str, torch.Tensor]]]) -> dict[str, Network]:
