@@ -4,17 +4,17 @@ from dataclasses import replace
 
 import pytest
 from diffusers import UNet2DConditionModel
-from transformers import CLIPTextConfig
 
 from benchmarks.ladder.flops import denoiser_flops, matrix_product_rate
 from export.checkpoint.components import Checkpoint
 from export.checkpoint.random_weights import UNETS, Architecture
-from export.checkpoint.schedule import with_defaults
+from export.checkpoint.settings import with_defaults
 
 
 def test_stable_diffusion_takes_803_gflop_a_sample(tiny: Checkpoint):
     unet = with_defaults(UNet2DConditionModel, UNETS[Architecture.SD15])
-    full_size = replace(tiny, unet=unet, text_encoder=CLIPTextConfig(hidden_size=768))
+    text_encoder = {**tiny.settings["text_encoder"], "hidden_size": 768}
+    full_size = replace(tiny, settings={**tiny.settings, "unet": unet, "text_encoder": text_encoder})
     assert denoiser_flops(full_size, 2) / 2 == pytest.approx(803e9, rel=0.01)
 
 
