@@ -41,9 +41,7 @@ def test_success_is_one_line(tiny_folder: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("hand_written")
-def test_plans_are_fp16_and_have_no_configuration_if_triton_lacks_a_backend(
-    tiny_folder: Path, tmp_path: Path
-) -> None:
+def test_plans_are_fp16_and_have_no_configuration_if_triton_lacks_a_backend(tiny_folder: Path, tmp_path: Path) -> None:
     result = run(tiny_folder, "--repository", tmp_path / "models", "--runtime", "tensorrt-rtx", "--sm", "86")
     assert result.exit_code == 0, result.stderr
     assert "tiny at 64x64 pixels in FP16 for the tensorrt-rtx runtime" in result.stdout
