@@ -9,18 +9,18 @@ PACKAGES := export shapes benchmarks docker client/triton_diffusion model_reposi
 export TOKENIZERS_PARALLELISM := false
 
 .DEFAULT_GOAL := help
-.PHONY: help demo export serve page test test-slow latency bench resilience dashboard rules ladder lint lock format clean
+.PHONY: help demo export serve page test test-slow latency loop bench resilience dashboard rules ladder lint lock format clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: model_repository/unet ## Start the server, ask it for one picture, write build/demo.png (PROMPT="...")
+demo: model_repository/denoiser ## Start the server, ask it for one image, write build/demo.png (PROMPT="...")
 	$(RUN) docker/demo.py "$(PROMPT)" --output build/demo.png
 
 export: $(VENV)/installed ## Export CHECKPOINT into model_repository/ (default: the one that ships with the project)
 	$(RUN) -m export $(CHECKPOINT)
 
-serve: model_repository/unet ## Start the server on ports 8000 (HTTP), 8001 (gRPC) and 8002 (metrics)
+serve: model_repository/denoiser ## Start the server on ports 8000 (HTTP), 8001 (gRPC) and 8002 (metrics)
 	$(RUN) docker/launcher.py
 
 page: $(VENV)/installed ## Serve a page for that server, on port 7860 of this machine
@@ -34,13 +34,16 @@ test-slow: $(VENV)/installed ## Run the tests that take minutes or gigabytes
 	$(PYTHON) docker/prerequisites.py --containers
 	$(RUN) -m pytest -m slow -s
 
-latency: model_repository/unet ## Measure where the milliseconds of one served picture go
+latency: model_repository/denoiser ## Measure where the milliseconds of one served image go
 	$(RUN) -m benchmarks.latency
 
-bench: model_repository/unet ## Load-test the server with perf_analyzer, write build/bench/report.html (minutes)
+loop: $(VENV)/installed ## Measure the milliseconds that the loop adds to a step
+	$(RUN) -m benchmarks.loop
+
+bench: model_repository/denoiser ## Load-test the server with perf_analyzer, write build/bench/report.html (minutes)
 	$(RUN) -m benchmarks.load --output build/bench
 
-dashboard: model_repository/unet ## Fill the Grafana dashboard with a real load and draw it into docs/dashboard.png
+dashboard: model_repository/denoiser ## Fill the Grafana dashboard with a real load and draw it into docs/dashboard.png
 	$(RUN) -m benchmarks.dashboard docs/dashboard.png
 
 # Kustomize cannot make a PrometheusRule of a file, so Kubernetes has a copy; a test holds the two equal.
@@ -48,7 +51,8 @@ RULE := docker/kubernetes/components/monitoring/prometheus-rule.yaml
 rules: ## Copy docker/monitoring/prometheus/rules.yml for Kubernetes
 	sed -i '/^spec:/q' $(RULE)
 	sed 's/^./  &/' docker/monitoring/prometheus/rules.yml >> $(RULE)
-resilience: model_repository/unet ## Kill, restart and overload servers and count what is lost, into docs/resilience.json (minutes)
+
+resilience: model_repository/denoiser ## Kill, restart and overload servers and count what is lost, into docs/resilience.json (minutes)
 	$(RUN) -m benchmarks.resilience --output docs/resilience.json
 
 ladder: $(VENV)/installed ## Measure CHECKPOINT from DDPM-1000 to TensorRT, quality too (hours), into docs/ladder.*
@@ -78,11 +82,11 @@ format: $(VENV)/installed ## Format the code
 	$(VENV)/bin/ruff format .
 
 clean: ## Remove everything that was built
-	rm -rf build model_repository/text_encoder model_repository/unet model_repository/vae_decoder
-	rm -f model_repository/diffusion/1/*.json
+	rm -rf build model_repository/text_encoder model_repository/denoiser model_repository/vae_decoder
+	rm -f model_repository/diffusion/1/*.json model_repository/*/config.pbtxt
 
 # The exported models; `make export` writes them anew.
-model_repository/unet: $(VENV)/installed
+model_repository/denoiser: $(VENV)/installed
 	$(RUN) -m export $(CHECKPOINT)
 
 $(VENV)/installed: requirements/export.txt requirements/server.txt requirements/server-ngc.txt requirements/triton.txt requirements/tensorrt-rtx.txt requirements/dev.txt client/pyproject.toml
