@@ -4,19 +4,21 @@ A denoiser that computes nothing, behind the real scheduler: what is left of a s
 gather coefficients and noise, guide, and update the latents. All requests are guided and have one image each.
 """
 
+import math
 import statistics
-import threading
 import time
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Annotated
 
 import numpy as np
 import typer
 from batch import Generation
+from events import Completed, Event, Failed
 from request import Request
 from rich.console import Console
 from rich.table import Table
-from sampling import Schedule, alpha_bar_from_betas, step_table
+from sampling import read_schedule, step_table
 from scheduler import Scheduler
 from triton_diffusion.cli._app import errors_in_one_line
 
@@ -26,6 +28,13 @@ SAMPLERS = ("ddim", "dpmpp_2m", "dpmpp_2m_sde")  # without memory, with memory, 
 SIDES = (128, 512)  # pixels: of the shipped checkpoint, of Stable Diffusion 1.5
 REQUESTS = (1, 16)
 CONTEXT = (2, 77, 768)  # the prompt's and the negative prompt's
+SCHEDULE = {  # Stable Diffusion's
+    "num_train_timesteps": 1000,
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+    "prediction_type": "epsilon",
+}
 STEPS = 200
 RUNS = 5
 
@@ -37,34 +46,27 @@ class IdleDenoiser:
         self.times: list[float] = []
         self._output = np.zeros((rows, *latent_shape), np.float32)
 
-    def __call__(self, sample: np.ndarray, timestep: np.ndarray, context: np.ndarray) -> np.ndarray:
-        if len(sample) == len(self._output):
+    def __call__(self, **inputs: np.ndarray) -> dict[str, np.ndarray]:
+        rows = len(inputs["sample"])
+        if rows == len(self._output):
             self.times.append(time.perf_counter())
-        return self._output[: len(sample)]
+        return {"model_output": self._output[:rows]}
 
 
-class Listener:
+class Waiter:
     """Waits for the end of one generation."""
 
     cancelled = False
-    deadline = float("inf")
+    deadline = math.inf
 
-    def __init__(self, ended: threading.Semaphore) -> None:
+    def __init__(self, ended: "SimpleQueue[Event]") -> None:
         self._ended = ended
 
-    def queued(self, position: int) -> None: ...
+    def report(self, event: Event) -> None:
+        if isinstance(event, Completed | Failed):
+            self._ended.put(event)
 
-    def stepped(self, step: int, denoised: np.ndarray | None) -> None: ...
-
-    def finished(self, latent: np.ndarray) -> None:
-        self._ended.release()
-
-    def failed(self, reason: Exception) -> None:
-        raise reason
-
-    def dropped(self) -> None: ...
-
-    def expired(self) -> None: ...
+    def expire(self) -> None: ...
 
 
 class Unmeasured:
@@ -80,14 +82,16 @@ def milliseconds_a_step(sampler: str, side: int, requests: int) -> float:
     shape = (4, side // 8, side // 8)
     denoiser = IdleDenoiser(2 * requests, shape)
     scheduler = Scheduler(denoiser, max_active_samples=requests, metrics=Unmeasured())
-    schedule = Schedule(alpha_bar_from_betas(1000, 0.00085, 0.012, "scaled_linear"))
-    table, context = step_table(schedule, sampler, STEPS), np.zeros(CONTEXT, np.float32)
-    ended = threading.Semaphore(0)
+    table = step_table(read_schedule(**SCHEDULE), sampler, STEPS)
+    conditioning = {"context": np.zeros(CONTEXT, np.float32)}
+    ended: SimpleQueue[Event] = SimpleQueue()
     for seed in range(requests):
         request = Request("", "", 1, side, side, guidance_scale=7.5, seed=seed, preview_interval=0, table=table)
-        scheduler.submit(Generation(request, shape, context, Listener(ended)))
+        scheduler.submit(Generation(request, shape, conditioning), Waiter(ended))
     for _ in range(requests):
-        ended.acquire()
+        event = ended.get()
+        if isinstance(event, Failed):
+            raise event.reason
     scheduler.close()
     return 1000 * (denoiser.times[-1] - denoiser.times[0]) / (len(denoiser.times) - 1)
 

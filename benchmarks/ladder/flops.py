@@ -5,11 +5,11 @@ import time
 import torch
 from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
+from export.modules import DTYPES
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.ladder.engines.engine import device
 from export.checkpoint.components import Checkpoint
-from export.modules import DTYPES
 
 MATRIX = {"cuda": 8192, "cpu": 2048}
 """Side of the square matrices: large enough that their product runs at the machine's full rate."""

@@ -10,14 +10,16 @@
 - `Queued`, `Progress`, `Preview`, `Completed`: the events of `stream`; `Event` is any of them.
 - `DiffusionError` and below it `InvalidRequest`, `ServerUnavailable` (`ServerOverloaded`, `WrongServer`),
   `DeadlineExceeded` and `GenerationFailed`: what calls raise.
-- `save_png` writes a picture with its settings; `read_settings` reads them from a file, and `arguments_of` picks those
+- `Settings` and `StreamSettings`: the arguments of `text_to_image` and `stream`, as typed dictionaries.
+- `save_png` writes an image with its settings; `read_settings` reads them from a file, and `arguments_of` picks those
   that `text_to_image` takes.
 - `MockTransport`: a client without a server, for tests: `Client(transport=MockTransport())`.
 - `Tls`: certificates, for `Client("grpcs://...", tls=Tls(ca="ca.pem"))`.
-- `Checkpoint`, `Model`: what a server says of itself; `server_metrics` reads its `ServerMetrics`.
+- `Checkpoint`, its `Sampler`s, `Model`: the server's description of itself; `server_metrics` reads its `ServerMetrics`.
 """
 
 from ._async_client import AsyncClient
+from ._checkpoint import Checkpoint, Sampler
 from ._client import Client
 from ._errors import (
     DeadlineExceeded,
@@ -29,11 +31,12 @@ from ._errors import (
     WrongServer,
 )
 from ._events import Completed, Event, Preview, Progress, Queued
+from ._metadata import arguments_of, read_settings, save_png
 from ._metrics import ServerMetrics, server_metrics
-from ._mock import MockTransport
-from ._response import Checkpoint, Model
-from ._settings import arguments_of, read_settings, save_png
-from ._tls import Tls
+from ._response import Model
+from ._settings import Settings, StreamSettings
+from ._transports.mock import MockTransport
+from ._transports.tls import Tls
 from ._version import __version__
 
 __all__ = [
@@ -51,9 +54,12 @@ __all__ = [
     "Preview",
     "Progress",
     "Queued",
+    "Sampler",
     "ServerMetrics",
     "ServerOverloaded",
     "ServerUnavailable",
+    "Settings",
+    "StreamSettings",
     "Tls",
     "WrongServer",
     "__version__",

@@ -3,34 +3,33 @@
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, suppress
-from typing import Any, Self
+from typing import Self, TypeVar, Unpack
 
 from PIL.Image import Image
 
-from ._attempts import Deadline, Server, Servers
+from ._attempts import Server, Servers
+from ._checkpoint import DESCRIBE_TIMEOUT, Checkpoint
+from ._deadline import Deadline
 from ._errors import DeadlineExceeded, DiffusionError
 from ._events import Completed, Event
-from ._mock import AsyncMock, MockTransport
+from ._metadata import settings_used
 from ._request import Request, Value, new_request
-from ._response import Answer, Checkpoint, Model, no_picture, pictures, progress_events
-from ._settings import settings_used
-from ._tls import Tls
-from ._transport import (
-    DESCRIBE_TIMEOUT,
-    MODELS,
-    AsyncTransport,
-    ProtocolName,
-    Question,
-    SharedMemory,
-    async_transports,
-    check_streaming,
-)
+from ._response import Answer, Model, images_of, no_image, progress_events
+from ._settings import Settings, StreamSettings, takes
+from ._transports.address import ProtocolName
+from ._transports.factory import async_transports
+from ._transports.mock import AsyncMock, MockTransport
+from ._transports.shared_memory import SharedMemory
+from ._transports.tls import Tls
+from ._transports.transport import CHECKPOINT, READY, VERSION, AsyncTransport, Question, check_streaming
+
+T = TypeVar("T")
 
 
 class AsyncClient:
-    """Asks a Triton Diffusion server for pictures, in the tasks of one event loop.
+    """Client of a Triton Diffusion server, for the tasks of one event loop.
 
-    Everything is as with `Client`, under the same names: the arguments, what is returned, the errors. Calls are
+    Everything is as with `Client`, under the same names: arguments, results and errors. Calls are
     awaited, and `stream` is iterated over with `async for`. Cancelling the task that awaits a call, or closing the
     iterator, cancels the request, and the server stops within one step.
 
@@ -40,7 +39,7 @@ class AsyncClient:
             async for event in events:
                 ...
 
-    `aclosing` closes the iterator where the loop is left early; without it Python does, at a time of its own.
+    `aclosing` closes the iterator if the loop is left early; without it Python does, at a time of its own.
     """
 
     def __init__(
@@ -66,7 +65,7 @@ class AsyncClient:
 
     @property
     def streams(self) -> bool:
-        """Whether `stream` can be called: over gRPC."""
+        """True if `stream` can be called: over gRPC."""
         return self._servers.all[0].transport.streams
 
     async def close(self) -> None:
@@ -75,134 +74,85 @@ class AsyncClient:
         for server in self._servers.all:
             await server.transport.close()
 
+    @takes(Settings)
     async def text_to_image(
         self,
         prompt: str,
         *,
-        negative_prompt: str | None = None,
-        num_images: int | None = None,
-        height: int | None = None,
-        width: int | None = None,
-        num_inference_steps: int | None = None,
-        guidance_scale: float | None = None,
-        sampler: str | None = None,
-        timestep_spacing: str | None = None,
-        eta: float | None = None,
-        seed: int | None = None,
-        priority: str | None = None,
         timeout: float | None = None,
         request_id: str | None = None,
+        **settings: Unpack[Settings],
     ) -> list[Image]:
-        """Makes the pictures and returns them: `num_images` RGB images of `width` x `height`.
+        """Makes the images and returns them: `num_images` RGB images of `width` x `height`.
 
-        `image.info` holds all that makes the picture again: its own `seed`, its size and the settings, under the names
+        `image.info` holds all that makes the image again: its own `seed`, its size and the settings, under the names
         of the arguments, and `model` and `model_version`; `save_png` writes them into the file.
 
-        When `timeout` has passed, or the task is cancelled, the server stops the work within one step.
+        When `timeout` has passed, or the task is cancelled, the server stops the work within one step. The settings,
+        beside `prompt`, text of what the images show:
         """
-        request = new_request(
-            "text_to_image",
-            {
-                "prompt": prompt,
-                "negative_prompt": negative_prompt,
-                "num_images": num_images,
-                "height": height,
-                "width": width,
-                "num_inference_steps": num_inference_steps,
-                "guidance_scale": guidance_scale,
-                "sampler": sampler,
-                "timestep_spacing": timestep_spacing,
-                "eta": eta,
-                "seed": seed,
-                "priority": priority,
-            },
-            request_id,
-        )
+        request = new_request("text_to_image", {"prompt": prompt, **settings}, request_id)
         attempts = self._servers.attempts(timeout)
         while True:
             with attempts.next() as server:
                 size = await self._size(request, server, attempts.deadline)
                 answer = await server.transport.infer(request, attempts.deadline, size)
-                return pictures(answer.outputs, await self._settings(request, answer, server, attempts.deadline))
+                return images_of(answer.outputs, await self._settings(request, answer, server, attempts.deadline))
             await asyncio.sleep(attempts.pause)
 
+    @takes(StreamSettings)
     def stream(
         self,
         prompt: str,
         *,
-        negative_prompt: str | None = None,
-        num_images: int | None = None,
-        height: int | None = None,
-        width: int | None = None,
-        num_inference_steps: int | None = None,
-        guidance_scale: float | None = None,
-        sampler: str | None = None,
-        timestep_spacing: str | None = None,
-        eta: float | None = None,
-        seed: int | None = None,
-        priority: str | None = None,
-        preview_interval: int | None = None,
         timeout: float | None = None,
         request_id: str | None = None,
+        **settings: Unpack[StreamSettings],
     ) -> AsyncGenerator[Event]:
-        """Makes the pictures and yields what happens: `Queued` while the request waits for room, `Progress` every step,
-        `Preview` every `preview_interval` steps (none by default), and `Completed` with the pictures at the end. gRPC
+        """Makes the images and yields events: `Queued` while the request waits for room, `Progress` every step,
+        `Preview` every `preview_interval` steps (none by default), and `Completed` with the images at the end. gRPC
         only.
 
         The request is sent when the first event is asked for. Closing the iterator (`close()`, leaving the function
-        that holds it, an exception) cancels the request, and the server stops within one step. Where the call is tried
+        that holds it, an exception) cancels the request, and the server stops within one step. If the call is tried
         again the events start over.
 
         A wrong argument is refused here; every other error is raised by the iterator. The time that the caller takes
-        between events counts towards `timeout`, which starts with the first of them.
+        between events counts towards `timeout`, which starts with the first of them. The settings, beside `prompt`:
         """
-        request = new_request(
-            "diffusion",
-            {
-                "prompt": prompt,
-                "negative_prompt": negative_prompt,
-                "num_images": num_images,
-                "height": height,
-                "width": width,
-                "num_inference_steps": num_inference_steps,
-                "guidance_scale": guidance_scale,
-                "sampler": sampler,
-                "timestep_spacing": timestep_spacing,
-                "eta": eta,
-                "seed": seed,
-                "priority": priority,
-                "preview_interval": preview_interval,
-            },
-            request_id,
-        )
+        request = new_request("diffusion", {"prompt": prompt, **settings}, request_id)
         check_streaming(self._servers.all[0].transport)
         Deadline(timeout)  # refuses a wrong one
         return self._events(request, timeout)
 
     async def is_ready(self, timeout: float = 5.0) -> bool:
-        """Whether a server is there and all its models are loaded."""
+        """True if a server is there and all its models are loaded."""
         deadline = self._servers.attempts(timeout).deadline
         for server in self._servers.all:
             with suppress(DiffusionError):
-                if await server.transport.ask(Question.READY, deadline):
+                if await server.transport.ask(READY, deadline):
                     return True
         return False
 
     async def models(self, timeout: float | None = None) -> list[Model]:
-        """The models that make a picture, and whether each is ready."""
+        """The models that make an image, and the readiness of each: `diffusion`, `text_to_image`, and the networks that
+        the server describes. A server that does not describe itself shows the first two."""
         attempts = self._servers.attempts(timeout)
         while True:
             with attempts.next() as server:
-                await server.transport.ask(Question.VERSION, attempts.deadline)  # raises where nobody is there
-                return [await self._model(name, server, attempts.deadline) for name in MODELS]
+                await server.transport.ask(VERSION, attempts.deadline)  # raises where nobody is there
+                checkpoint = await self._checkpoint(server, attempts.deadline)
+                networks = () if checkpoint is None else checkpoint.networks
+                names = ("diffusion", "text_to_image", *networks)
+                return [await self._model(name, server, attempts.deadline) for name in names]
             await asyncio.sleep(attempts.pause)
 
     async def checkpoint(self, timeout: float | None = None) -> Checkpoint | None:
-        """What the server serves: name, sizes and defaults. None from an export that did not say it."""
-        checkpoint: Checkpoint | None = await self._ask(Question.CHECKPOINT, timeout)
-        return checkpoint
+        """The server's description of itself: checkpoint, sizes, defaults, samplers, limits. None from a server without
+        one."""
+        return await self._ask(CHECKPOINT, timeout)
 
-    async def _ask(self, question: Question, timeout: float | None) -> Any:
+    async def _ask(self, question: Question[T], timeout: float | None) -> T:
         attempts = self._servers.attempts(timeout)
         while True:
             with attempts.next() as server:
@@ -227,11 +177,11 @@ class AsyncClient:
                             async for _ in answers:  # to the end of the call, so that leaving now cancels nothing
                                 pass
                             settings = await self._settings(request, answer, server, attempts.deadline)
-                            yield Completed(pictures(answer.outputs, settings))
+                            yield Completed(images_of(answer.outputs, settings))
                             return
                         for event in progress_events(answer.outputs):
                             yield event
-                raise no_picture()
+                raise no_image()
             await asyncio.sleep(attempts.pause)
 
     async def _settings(
@@ -240,13 +190,13 @@ class AsyncClient:
         return settings_used(request, await self._checkpoint(server, deadline), answer.version)
 
     async def _size(self, request: Request, server: Server[AsyncTransport], deadline: Deadline) -> int | None:
-        """Bytes of the pictures, where they are to come through shared memory."""
+        """Bytes of the images, if they are to come through shared memory."""
         checkpoint = await self._checkpoint(server, deadline) if self._shares_memory else None
-        return None if checkpoint is None else checkpoint.picture_bytes(request.fields)
+        return None if checkpoint is None else checkpoint.image_bytes(request.fields)
 
     async def _checkpoint(self, server: Server[AsyncTransport], deadline: Deadline) -> Checkpoint | None:
         if server.checkpoint is None:
-            with suppress(DiffusionError):  # a picture is worth more than what is written into it
+            with suppress(DiffusionError):  # an image is worth more than what is written into it
                 limit = deadline.no_later_than(DESCRIBE_TIMEOUT)
-                server.checkpoint = await server.transport.ask(Question.CHECKPOINT, limit)
+                server.checkpoint = await server.transport.ask(CHECKPOINT, limit)
         return server.checkpoint

@@ -1,4 +1,5 @@
-"""Which server a call goes to, whether it is tried again after an error, and when. Does no input or output.
+"""Attempts of a call: the choice of a server, and after an error the choice of another try and its time. Does no input
+or output.
 
 A call is tried again after ServerUnavailable and ServerOverloaded only: there the server has done nothing that could be
 repeated, or its work is lost and the same seed makes it again. The next try goes to another server where one is up;
@@ -11,22 +12,20 @@ import random
 import threading
 import time
 from collections.abc import Sequence
-from numbers import Real
 from types import TracebackType
 from typing import Generic, TypeVar
 
+from ._checkpoint import Checkpoint
+from ._deadline import Deadline
 from ._errors import (
-    DeadlineExceeded,
     GenerationFailed,
     InvalidRequest,
     ServerUnavailable,
     WrongServer,
 )
-from ._response import Checkpoint
 
 FIRST_PAUSE = 0.25  # seconds
 LONGEST_PAUSE = 8.0
-MOST_MICROSECONDS = 2**62  # that INT64 holds, with room for the server to add its clock
 
 T = TypeVar("T")  # a transport
 _log = logging.getLogger("triton_diffusion")
@@ -36,44 +35,6 @@ def _pause(failures: int, asked_for: float) -> float:
     """Seconds to wait after so many failures, one after another, of which the last server asked for `asked_for`."""
     own = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(failures - 1, 10)) * random.uniform(0.5, 1)
     return max(own, asked_for * random.uniform(1, 1.5))
-
-
-class Deadline:
-    """The end of a call, all its tries and pauses included."""
-
-    def __init__(self, timeout: float | None) -> None:
-        """timeout: seconds from now; None never ends. Raises InvalidRequest."""
-        if timeout is not None and not (isinstance(timeout, Real) and timeout > 0):
-            raise InvalidRequest(f"timeout is {timeout!r}: use seconds above 0", "timeout", timeout, "seconds above 0")
-        self._timeout = timeout
-        self._end = None if timeout is None else time.monotonic() + timeout
-
-    def left(self) -> float | None:
-        """Seconds, never quite 0, which some take for no limit; None without an end."""
-        return None if self._end is None else max(1e-3, self._end - time.monotonic())
-
-    @property
-    def microseconds(self) -> int | None:
-        """What is left as Triton's request parameter `timeout` has it, INT64."""
-        left = self.left()
-        return None if left is None else int(min(left * 1e6, MOST_MICROSECONDS))
-
-    @property
-    def given(self) -> bool:
-        """Whether there is an end at all."""
-        return self._end is not None
-
-    @property
-    def passed(self) -> bool:
-        return self._end is not None and time.monotonic() >= self._end
-
-    def exceeded(self, url: str, request_id: str | None = None) -> DeadlineExceeded:
-        return DeadlineExceeded(f"no result from {url} within {self._timeout:g} s", request_id=request_id)
-
-    def no_later_than(self, seconds: float) -> "Deadline":
-        """This deadline, or the one in `seconds` if that comes first."""
-        left = self.left()
-        return Deadline(seconds if left is None else min(left, seconds))
 
 
 class Server(Generic[T]):
@@ -134,7 +95,7 @@ class Attempts(Generic[T]):
         return _Attempt(self, server)
 
     def _ended(self, server: Server[T], error: BaseException | None) -> bool:
-        """Whether the call goes on in spite of `error`."""
+        """True if the call goes on in spite of `error`."""
         with self._servers.lock:
             server.in_flight -= 1
             if error is None or isinstance(error, InvalidRequest | GenerationFailed):  # it answers

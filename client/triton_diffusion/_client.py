@@ -3,68 +3,58 @@
 import time
 from collections.abc import Generator, Sequence
 from contextlib import closing, suppress
-from typing import Any, Self
+from typing import Self, TypeVar, Unpack
 
 from PIL.Image import Image
 
-from ._attempts import Deadline, Server, Servers
+from ._attempts import Server, Servers
+from ._checkpoint import DESCRIBE_TIMEOUT, Checkpoint
+from ._deadline import Deadline
 from ._errors import DeadlineExceeded, DiffusionError
 from ._events import Completed, Event
-from ._mock import MockTransport
+from ._metadata import settings_used
 from ._request import Request, Value, new_request
-from ._response import Answer, Checkpoint, Model, no_picture, pictures, progress_events
-from ._settings import settings_used
-from ._tls import Tls
-from ._transport import (
-    DESCRIBE_TIMEOUT,
-    MODELS,
-    ProtocolName,
-    Question,
-    SharedMemory,
-    Transport,
-    check_streaming,
-    transports,
-)
+from ._response import Answer, Model, images_of, no_image, progress_events
+from ._settings import Settings, StreamSettings, takes
+from ._transports.address import ProtocolName
+from ._transports.factory import transports
+from ._transports.mock import MockTransport
+from ._transports.shared_memory import SharedMemory
+from ._transports.tls import Tls
+from ._transports.transport import CHECKPOINT, READY, VERSION, Question, Transport, check_streaming
+
+T = TypeVar("T")
 
 
 class Client:
-    """Asks a Triton Diffusion server for pictures.
+    """Client of a Triton Diffusion server, for threads.
 
     url: "host:port"; several for servers with the same models, of which each call goes to the one with the least to do
-    and, where one is lost, to another. A scheme says the protocol too: "grpc://", "grpcs://" (TLS), "http://",
-    "https://". HTTP takes a base path behind the port, gRPC any of its own target names ("dns:///host:8001"). By
-    default localhost, on Triton's own port.
-    protocol: "grpc", the default, or "http" where only that gets through: it has no `stream`.
-    retries: how many times a call is tried again where a server is not there, is lost or is overloaded; 0 for never.
-    Between the tries it waits 0.25, 0.5, 1, 2, 4, 8, 8, ... seconds (each by up to a half less, by chance), as long as
-    an overloaded server asks for (and by up to a half more), or not at all where another server is up.
-    shared_memory: "system" for pictures of `text_to_image` to come through memory shared with a server on this host,
-    "cuda" for memory of its first GPU (needs tritonclient[cuda]); gRPC only. It pays for large pictures. Where the
-    server refuses, a warning says so and the pictures come over the connection.
+    and, if one is lost, to another. A scheme says the protocol too: "grpc://", "grpcs://" (TLS), "http://", "https://".
+    HTTP takes a base path behind the port, gRPC any of its own target names ("dns:///host:8001"). By default localhost,
+    on Triton's own port.
+    protocol: "grpc", the default, or "http" if only that gets through: it has no `stream`.
+    retries: tries after the first, if a server is not there, is lost or is overloaded; 0 for none. Between the tries it
+    waits 0.25, 0.5, 1, 2, 4, 8, 8, ... seconds (each by up to a half less, by chance), as long as an overloaded server
+    asks for (and by up to a half more), or not at all while another server is up.
+    shared_memory: "system" for images of `text_to_image` to come through memory shared with a server on this host,
+    "cuda" for memory of its first GPU (needs tritonclient[cuda]); gRPC only. It pays for large images. If the server
+    refuses, a warning says so and the images come over the connection.
     tls: certificates for servers with TLS, a `Tls`; without it a server must have one that this machine trusts.
     transport: in place of url and protocol, a `MockTransport` for tests.
 
     Nothing is sent before the first call. One client serves many threads. It is a context manager; `close` ends its
     connections and with them, on gRPC, every call that still runs.
 
-    Arguments that are not given are not sent, and the server fills in its defaults. It also decides what is allowed:
+    Settings of a call that are not given are not sent, and the server fills in its defaults. It also decides what is
+    allowed: `checkpoint` has defaults, limits, and the names of samplers. Every call takes, beside its settings,
 
-    - prompt, negative_prompt: text of at most 4096 bytes in UTF-8
-    - num_images: pictures to make, 1..8; picture k uses seed+k
-    - height, width: pixels; `checkpoint` tells which
-    - num_inference_steps: 1..1000; fewer is faster
-    - guidance_scale: 0..50, how strictly to follow the prompt; 1.0 or less turns guidance off and halves the work
-    - sampler: "ddpm", "ddim", "dpmpp_2m" or "dpmpp_2m_sde"
-    - timestep_spacing: "leading", "trailing", "linspace" or "karras"
-    - eta: 0..1, the noise that the sampler "ddim" adds
-    - seed: 0 or more; the same seed and settings make the same picture. Without one the client draws it.
-    - priority: "low", "normal" or "high": who has room on the server first
     - timeout: seconds for the whole call, every try included; None waits as long as the server takes
     - request_id: names the call in the logs of the server and in errors: up to 128 ASCII letters, digits and
-      _ . : @ + = / -. Without one the client draws it.
+      _ . : @ + = / -. Without one the client draws it, as it draws a seed that is not given.
 
     Every call raises InvalidRequest, ServerUnavailable, DeadlineExceeded or GenerationFailed. A call that is tried
-    again keeps its seed, so it gives the same pictures; the logger "triton_diffusion" tells of it at level INFO.
+    again keeps its seed, so it gives the same images; the logger "triton_diffusion" tells of it at level INFO.
     """
 
     def __init__(
@@ -90,7 +80,7 @@ class Client:
 
     @property
     def streams(self) -> bool:
-        """Whether `stream` can be called: over gRPC."""
+        """True if `stream` can be called: over gRPC."""
         return self._servers.all[0].transport.streams
 
     def close(self) -> None:
@@ -99,134 +89,85 @@ class Client:
         for server in self._servers.all:
             server.transport.close()
 
+    @takes(Settings)
     def text_to_image(
         self,
         prompt: str,
         *,
-        negative_prompt: str | None = None,
-        num_images: int | None = None,
-        height: int | None = None,
-        width: int | None = None,
-        num_inference_steps: int | None = None,
-        guidance_scale: float | None = None,
-        sampler: str | None = None,
-        timestep_spacing: str | None = None,
-        eta: float | None = None,
-        seed: int | None = None,
-        priority: str | None = None,
         timeout: float | None = None,
         request_id: str | None = None,
+        **settings: Unpack[Settings],
     ) -> list[Image]:
-        """Makes the pictures and returns them: `num_images` RGB images of `width` x `height`.
+        """Makes the images and returns them: `num_images` RGB images of `width` x `height`.
 
-        `image.info` holds all that makes the picture again: its own `seed`, its size and the settings, under the names
+        `image.info` holds all that makes the image again: its own `seed`, its size and the settings, under the names
         of the arguments, and `model` and `model_version`; `save_png` writes them into the file.
 
-        When `timeout` has passed, or Ctrl-C ends the call, the server stops the work within one step.
+        When `timeout` has passed, or Ctrl-C ends the call, the server stops the work within one step. The settings,
+        beside `prompt`, text of what the images show:
         """
-        request = new_request(
-            "text_to_image",
-            {
-                "prompt": prompt,
-                "negative_prompt": negative_prompt,
-                "num_images": num_images,
-                "height": height,
-                "width": width,
-                "num_inference_steps": num_inference_steps,
-                "guidance_scale": guidance_scale,
-                "sampler": sampler,
-                "timestep_spacing": timestep_spacing,
-                "eta": eta,
-                "seed": seed,
-                "priority": priority,
-            },
-            request_id,
-        )
+        request = new_request("text_to_image", {"prompt": prompt, **settings}, request_id)
         attempts = self._servers.attempts(timeout)
         while True:
             with attempts.next() as server:
                 size = self._size(request, server, attempts.deadline)
                 answer = server.transport.infer(request, attempts.deadline, size)
-                return pictures(answer.outputs, self._settings(request, answer, server, attempts.deadline))
+                return images_of(answer.outputs, self._settings(request, answer, server, attempts.deadline))
             time.sleep(attempts.pause)
 
+    @takes(StreamSettings)
     def stream(
         self,
         prompt: str,
         *,
-        negative_prompt: str | None = None,
-        num_images: int | None = None,
-        height: int | None = None,
-        width: int | None = None,
-        num_inference_steps: int | None = None,
-        guidance_scale: float | None = None,
-        sampler: str | None = None,
-        timestep_spacing: str | None = None,
-        eta: float | None = None,
-        seed: int | None = None,
-        priority: str | None = None,
-        preview_interval: int | None = None,
         timeout: float | None = None,
         request_id: str | None = None,
+        **settings: Unpack[StreamSettings],
     ) -> Generator[Event]:
-        """Makes the pictures and yields what happens: `Queued` while the request waits for room, `Progress` every step,
-        `Preview` every `preview_interval` steps (none by default), and `Completed` with the pictures at the end. gRPC
+        """Makes the images and yields events: `Queued` while the request waits for room, `Progress` every step,
+        `Preview` every `preview_interval` steps (none by default), and `Completed` with the images at the end. gRPC
         only.
 
         The request is sent when the first event is asked for. Closing the iterator (`close()`, leaving the function
-        that holds it, an exception) cancels the request, and the server stops within one step. Where the call is tried
+        that holds it, an exception) cancels the request, and the server stops within one step. If the call is tried
         again the events start over.
 
         A wrong argument is refused here; every other error is raised by the iterator. The time that the caller takes
-        between events counts towards `timeout`, which starts with the first of them.
+        between events counts towards `timeout`, which starts with the first of them. The settings, beside `prompt`:
         """
-        request = new_request(
-            "diffusion",
-            {
-                "prompt": prompt,
-                "negative_prompt": negative_prompt,
-                "num_images": num_images,
-                "height": height,
-                "width": width,
-                "num_inference_steps": num_inference_steps,
-                "guidance_scale": guidance_scale,
-                "sampler": sampler,
-                "timestep_spacing": timestep_spacing,
-                "eta": eta,
-                "seed": seed,
-                "priority": priority,
-                "preview_interval": preview_interval,
-            },
-            request_id,
-        )
+        request = new_request("diffusion", {"prompt": prompt, **settings}, request_id)
         check_streaming(self._servers.all[0].transport)
         Deadline(timeout)  # refuses a wrong one
         return self._events(request, timeout)
 
     def is_ready(self, timeout: float = 5.0) -> bool:
-        """Whether a server is there and all its models are loaded."""
+        """True if a server is there and all its models are loaded."""
         deadline = self._servers.attempts(timeout).deadline
         for server in self._servers.all:
             with suppress(DiffusionError):
-                if server.transport.ask(Question.READY, deadline):
+                if server.transport.ask(READY, deadline):
                     return True
         return False
 
     def models(self, timeout: float | None = None) -> list[Model]:
-        """The models that make a picture, and whether each is ready."""
+        """The models that make an image, and the readiness of each: `diffusion`, `text_to_image`, and the networks that
+        the server describes. A server that does not describe itself shows the first two."""
         attempts = self._servers.attempts(timeout)
         while True:
             with attempts.next() as server:
-                server.transport.ask(Question.VERSION, attempts.deadline)  # raises where nobody is there
-                return [self._model(name, server, attempts.deadline) for name in MODELS]
+                server.transport.ask(VERSION, attempts.deadline)  # raises where nobody is there
+                checkpoint = self._checkpoint(server, attempts.deadline)
+                networks = () if checkpoint is None else checkpoint.networks
+                names = ("diffusion", "text_to_image", *networks)
+                return [self._model(name, server, attempts.deadline) for name in names]
             time.sleep(attempts.pause)
 
     def checkpoint(self, timeout: float | None = None) -> Checkpoint | None:
-        """What the server serves: name, sizes and defaults. None from an export that did not say it."""
-        checkpoint: Checkpoint | None = self._ask(Question.CHECKPOINT, timeout)
-        return checkpoint
+        """The server's description of itself: checkpoint, sizes, defaults, samplers, limits. None from a server without
+        one."""
+        return self._ask(CHECKPOINT, timeout)
 
-    def _ask(self, question: Question, timeout: float | None) -> Any:
+    def _ask(self, question: Question[T], timeout: float | None) -> T:
         attempts = self._servers.attempts(timeout)
         while True:
             with attempts.next() as server:
@@ -251,10 +192,10 @@ class Client:
                             for _ in answers:  # to the end of the call, so that leaving now cancels nothing
                                 pass
                             settings = self._settings(request, answer, server, attempts.deadline)
-                            yield Completed(pictures(answer.outputs, settings))
+                            yield Completed(images_of(answer.outputs, settings))
                             return
                         yield from progress_events(answer.outputs)
-                raise no_picture()
+                raise no_image()
             time.sleep(attempts.pause)
 
     def _settings(
@@ -263,13 +204,13 @@ class Client:
         return settings_used(request, self._checkpoint(server, deadline), answer.version)
 
     def _size(self, request: Request, server: Server[Transport], deadline: Deadline) -> int | None:
-        """Bytes of the pictures, where they are to come through shared memory."""
+        """Bytes of the images, if they are to come through shared memory."""
         checkpoint = self._checkpoint(server, deadline) if self._shares_memory else None
-        return None if checkpoint is None else checkpoint.picture_bytes(request.fields)
+        return None if checkpoint is None else checkpoint.image_bytes(request.fields)
 
     def _checkpoint(self, server: Server[Transport], deadline: Deadline) -> Checkpoint | None:
         if server.checkpoint is None:
-            with suppress(DiffusionError):  # a picture is worth more than what is written into it
+            with suppress(DiffusionError):  # an image is worth more than what is written into it
                 limit = deadline.no_later_than(DESCRIBE_TIMEOUT)
-                server.checkpoint = server.transport.ask(Question.CHECKPOINT, limit)
+                server.checkpoint = server.transport.ask(CHECKPOINT, limit)
         return server.checkpoint

@@ -1,4 +1,4 @@
-"""What can go wrong.
+"""Errors of the package.
 
 DiffusionError              request_id
 ├── InvalidRequest          field, value, allowed: a value is wrong, and trying again gives the same
@@ -59,7 +59,7 @@ class ServerOverloaded(ServerUnavailable):
 
 
 class WrongServer(ServerUnavailable):
-    """What is at the URL is no Triton server, serves other models, or either side does not trust the other's
+    """No Triton server at the URL, or one that serves other models, or either side does not trust the other's
     certificate. This is not tried again."""
 
 

@@ -1,4 +1,4 @@
-"""What `Client.stream` yields."""
+"""Events: the items that `Client.stream` yields."""
 
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -8,8 +8,8 @@ from PIL.Image import Image
 
 @dataclass(frozen=True)
 class Queued:
-    """The request waits for room on the server; `position` 1 is next. Comes only while it waits, and not for every
-    place: for each of the first eight, and whenever the way to them has halved."""
+    """The request waits for room on the server; `position` 1 is next. Comes only while it waits: on arrival, at
+    every change of a place among the first eight, and at least once a second."""
 
     position: int
 
@@ -24,7 +24,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Preview:
-    """What the pictures would be if sampling stopped at `step`: `num_images` small RGB images.
+    """The images as they would be if sampling stopped at `step`: `num_images` small RGB images.
 
     Follows the `Progress` of the same step.
     """
@@ -36,7 +36,7 @@ class Preview:
 
 @dataclass(frozen=True)
 class Completed:
-    """The pictures, as `Client.text_to_image` returns them; always the last event."""
+    """The images, as `Client.text_to_image` returns them; always the last event."""
 
     images: list[Image]
 

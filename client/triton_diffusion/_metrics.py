@@ -1,9 +1,9 @@
-"""What a server counts, from its metrics endpoint (Triton's port 8002, always HTTP)."""
+"""Metrics of a server, from its endpoint for them (Triton's port 8002, always HTTP)."""
 
 import re
 from dataclasses import dataclass, fields
 
-from ._attempts import Deadline
+from ._deadline import Deadline
 from ._errors import ServerUnavailable, WrongServer
 
 _LINE = re.compile(r'^diffusion_(\w+)(?:\{(?:outcome="(\w+)")?[^}]*\})? (\S+)$', re.MULTILINE)
@@ -16,11 +16,11 @@ class ServerMetrics:
 
     requests_in_flight: float  # now: accepted and not yet answered
     waiting_requests: float  # now: those of them that wait for room in the loop
-    active_samples: float  # now: pictures in the loop
+    active_samples: float  # now: images in the loop
     max_active_samples: float  # for which there is room
-    unet_steps: float  # calls of the UNet
-    unet_samples: float  # samples that they advanced; over `unet_steps` this is the mean batch
-    unet_seconds: float  # inside these calls
+    denoiser_steps: float  # calls of the denoiser
+    denoiser_samples: float  # samples that they advanced; over `denoiser_steps` this is the mean batch
+    denoiser_seconds: float  # inside these calls
     requests_done: float
     requests_cancelled: float
     requests_failed: float

@@ -1,7 +1,7 @@
-"""From arguments to what is sent, the same for both protocols and both clients.
+"""Requests: arguments, checked and encoded, the same for both protocols and both clients.
 
-Only what cannot be put on the wire is refused here. What is allowed (ranges, names, sizes) the server decides, because
-it depends on the checkpoint that it serves.
+Only a value that cannot be put on the wire is refused here. Ranges, names and sizes are the server's to check, because
+they depend on the checkpoint that it serves.
 """
 
 import re
@@ -15,26 +15,11 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from ._errors import InvalidRequest
+from ._settings import DATATYPES, STREAM_ONLY
 from ._trace import trace_context
 
 Value: TypeAlias = str | int | float
 
-# Every input of the models `text_to_image` and `diffusion` with its Triton datatype; each is one value, shape [1].
-DATATYPES = {
-    "prompt": "BYTES",
-    "negative_prompt": "BYTES",
-    "num_images": "INT32",
-    "height": "INT32",
-    "width": "INT32",
-    "num_inference_steps": "INT32",
-    "guidance_scale": "FP32",
-    "sampler": "BYTES",
-    "timestep_spacing": "BYTES",
-    "eta": "FP32",
-    "seed": "INT64",
-    "priority": "BYTES",
-    "preview_interval": "INT32",  # of `diffusion` only
-}
 _FORMATS = {"INT32": "<i", "INT64": "<q", "FP32": "<f"}
 _REQUEST_ID = re.compile(r"[\w.:@+=/-]{1,128}", re.ASCII)  # stays one word in any log, and one header in HTTP
 
@@ -49,7 +34,7 @@ class Tensor(NamedTuple):
 
 @dataclass(frozen=True)
 class Request:
-    """One call of a model, complete: sent twice, it gives the same pictures."""
+    """One call of a model, complete: sent twice, it gives the same images."""
 
     model: str
     fields: Mapping[str, Value]  # `checked`
@@ -63,20 +48,24 @@ class Request:
 
 
 def id_of(request: Request | None) -> str | None:
-    """The id for an error; there is none where no pictures were asked for."""
+    """The id for an error; there is none where no images were asked for."""
     return None if request is None else request.id
 
 
 def new_request(model: str, arguments: Mapping[str, object], request_id: str | None = None) -> Request:
     """The request for `arguments`, of which those that are None were not given.
 
-    A seed that was not given is drawn here, and not by the server: a second try must give the same pictures. Raises
-    InvalidRequest.
+    A seed that was not given is drawn here, and not by the server: a second try must give the same images. Raises
+    InvalidRequest, and TypeError for an argument that the model does not have.
     """
     if request_id is None:
         request_id = new_request_id()
     elif not is_request_id(request_id):
         raise _refused("request_id", request_id, "1 to 128 ASCII letters, digits and any of _ . : @ + = / -")
+    known = [name for name in DATATYPES if model == "diffusion" or name not in STREAM_ONLY]
+    for name in arguments:
+        if name not in known:
+            raise TypeError(f"{name!r} is no argument of the call: use any of {', '.join(known)}")
     fields = checked(arguments)
     return Request(model, fields if "seed" in fields else {**fields, "seed": secrets.randbits(32)}, request_id)
 
@@ -86,7 +75,7 @@ def new_request_id() -> str:
 
 
 def is_request_id(value: object) -> bool:
-    """Whether `value` can be the id of a request."""
+    """True if `value` can be the id of a request."""
     return isinstance(value, str) and _REQUEST_ID.fullmatch(value) is not None
 
 

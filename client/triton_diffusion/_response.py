@@ -1,4 +1,4 @@
-"""From what the server sent to pictures and events, the same for both protocols and both clients."""
+"""Responses: images and events from output tensors, the same for both protocols and both clients."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,38 +18,20 @@ _DTYPES = {"UINT8": np.uint8, "INT32": np.int32, "INT64": np.int64}  # of all ou
 
 
 class Answer(NamedTuple):
-    """One response: to a request for pictures the only one, in a stream one of many."""
+    """One response: to a request for images the only one, in a stream one of many."""
 
     outputs: Outputs
     version: str = ""  # of the model that answered
 
 
 @dataclass(frozen=True)
-class Checkpoint:
-    """The checkpoint that a server serves. Heights and widths are in pixels, both ends of a range included."""
-
-    name: str
-    height: int  # of a request that names none
-    width: int
-    height_range: tuple[int, int]
-    width_range: tuple[int, int]
-    multiple: int  # that heights and widths must be of
-    guidance_scale: float  # of a request that names none
-
-    def picture_bytes(self, fields: Mapping[str, Value]) -> int:
-        """The size of all pictures of a request for `fields`: UINT8 [N,H,W,3]."""
-        height, width = int(fields.get("height", self.height)), int(fields.get("width", self.width))
-        return int(fields.get("num_images", 1)) * height * width * 3
-
-
-@dataclass(frozen=True)
 class Model:
-    """One of the models that make a picture."""
+    """One of the models that make an image."""
 
     name: str
     version: str
     ready: bool
-    reason: str = ""  # why not
+    reason: str = ""  # for not being ready
 
 
 def tensor(datatype: str, shape: Sequence[int], content: bytes | memoryview) -> NDArray[Any] | None:
@@ -58,8 +40,8 @@ def tensor(datatype: str, shape: Sequence[int], content: bytes | memoryview) -> 
     return None if dtype is None else np.frombuffer(content, dtype).reshape(shape)
 
 
-def pictures(outputs: Outputs, settings: Mapping[str, Value]) -> list[Image.Image]:
-    """The pictures of one response; each has `settings`, its own seed and its size in `info`.
+def images_of(outputs: Outputs, settings: Mapping[str, Value]) -> list[Image.Image]:
+    """The images of one response; each has `settings`, its own seed and its size in `info`.
 
     outputs: `image` UINT8 [N,H,W,3] and `seed` INT64 [N].
     """
@@ -81,8 +63,8 @@ def progress_events(outputs: Outputs) -> Iterator[Event]:
         yield Preview(step, num_steps, [Image.fromarray(array) for array in outputs["preview"]])
 
 
-def no_picture() -> GenerationFailed:
-    return GenerationFailed("the server ended the stream without a picture")
+def no_image() -> GenerationFailed:
+    return GenerationFailed("the server ended the stream without an image")
 
 
 def _output(outputs: Outputs, name: str) -> NDArray[Any]:

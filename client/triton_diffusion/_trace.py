@@ -1,4 +1,4 @@
-"""The caller's trace, where the program uses OpenTelemetry: the server's spans join it."""
+"""Trace of the caller, for programs that use OpenTelemetry: the server's spans join it."""
 
 import sys
 

@@ -5,14 +5,13 @@ from contextlib import ExitStack, closing
 
 import pytest
 from triton_diffusion import Client, DeadlineExceeded, InvalidRequest, ServerOverloaded, server_metrics
-from triton_diffusion import _grpc_wire as grpc_wire
-from triton_diffusion import _http_wire as http_wire
-from triton_diffusion._attempts import Deadline
-from triton_diffusion._failures import error_in_stream
-from triton_diffusion._grpc import GrpcTransport
-from triton_diffusion._http import HttpTransport
+from triton_diffusion._deadline import Deadline
 from triton_diffusion._request import Request, new_request
-from triton_diffusion._transport import addresses
+from triton_diffusion._transports import grpc_wire, http_wire
+from triton_diffusion._transports.address import addresses
+from triton_diffusion._transports.failures import error_in_stream
+from triton_diffusion._transports.grpc import GrpcTransport
+from triton_diffusion._transports.http import HttpTransport
 
 PROMPT = "a small red circle on the left of a blue background"
 LONG = {"num_inference_steps": 1000, "seed": 7}  # minutes, for what must end before

@@ -13,7 +13,8 @@ from triton_diffusion import (
     ServerUnavailable,
     WrongServer,
 )
-from triton_diffusion._attempts import LONGEST_PAUSE, Attempts, Deadline, Servers
+from triton_diffusion._attempts import LONGEST_PAUSE, Attempts, Servers
+from triton_diffusion._deadline import Deadline
 
 
 def fail(attempts: Attempts[str], error: DiffusionError) -> str:

@@ -8,16 +8,19 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from triton_diffusion import AsyncClient, Client, Model, ServerUnavailable
 
+from tests.support.description import DESCRIPTION
+
 
 @pytest.fixture
 def half_loaded() -> Iterator[str]:
-    """The address of what answers as a Triton of which only `unet` is ready."""
+    """The address of a Triton that serves two networks, of which only `denoiser` is ready."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
             status, answer = {
                 "/v2": (200, {"name": "triton", "version": "2.51.0"}),
-                "/v2/models/unet": (200, {"name": "unet", "versions": ["1"]}),
+                "/v2/models/diffusion/config": (200, {"parameters": {"description": {"string_value": DESCRIPTION}}}),
+                "/v2/models/denoiser": (200, {"name": "denoiser", "versions": ["1"]}),
             }.get(self.path, (404, {"error": "Request for unknown model"}))
             self.send_response(status)
             self.end_headers()
@@ -43,7 +46,8 @@ def test_each_model_that_is_not_ready_has_its_reason(half_loaded, run):
 
     with Client(half_loaded) as client:
         found = {model.name: model for model in client.models()}
-    assert {name for name, model in found.items() if model.ready} == {"unet"}
+    assert {name for name, model in found.items() if model.ready} == {"denoiser"}
+    assert [*found] == ["diffusion", "text_to_image", "denoiser", "vae_decoder"]
     assert all("Request for unknown model" in model.reason for model in found.values() if not model.ready)
     assert run(ask()) == [*found.values()]
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 import triton_diffusion
-from triton_diffusion import AsyncClient, Client
-from triton_diffusion._request import DATATYPES
+from triton_diffusion import AsyncClient, Client, MockTransport, Settings, StreamSettings
+from triton_diffusion._settings import DATATYPES
 
 CLIENT = Path(__file__).parents[2] / "client"
 
@@ -66,3 +66,22 @@ def test_both_clients_have_the_same_calls():
 def test_every_public_call_says_what_it_does():
     for kind in (Client, AsyncClient):
         assert all(inspect.getdoc(value) for name, value in vars(kind).items() if callable(value) and name[0] != "_")
+
+
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+def test_the_docstrings_of_the_two_calls_list_every_field(kind):
+    for call, settings in ((kind.text_to_image, Settings), (kind.stream, StreamSettings)):
+        for name in settings.__annotations__:
+            assert f"\n- {name}: " in inspect.getdoc(call)
+
+
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+@pytest.mark.parametrize(("call", "name"), [("text_to_image", "preview_interval"), ("stream", "num_step")])
+def test_an_argument_that_a_call_does_not_have(kind, call, name, run):
+    async def called() -> None:
+        result = getattr(kind(transport=MockTransport()), call)("a red circle", **{name: 5})
+        if inspect.iscoroutine(result):
+            await result
+
+    with pytest.raises(TypeError, match=f"'{name}' is no argument of the call: use any of prompt, negative_prompt, "):
+        run(called())

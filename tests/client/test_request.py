@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from triton_diffusion import InvalidRequest
-from triton_diffusion._attempts import Deadline
-from triton_diffusion._grpc_wire import infer_message
-from triton_diffusion._http_wire import Exchange, cancel, infer, infer_body
-from triton_diffusion._request import DATATYPES, Request, Tensor, checked, new_request
+from triton_diffusion._deadline import Deadline
+from triton_diffusion._request import Request, Tensor, checked, new_request
+from triton_diffusion._settings import DATATYPES
+from triton_diffusion._transports.grpc_wire import infer_message
+from triton_diffusion._transports.http_wire import Exchange, cancel, infer, infer_body
 
 VALUES = {
     "prompt": "a red circle, 圆 é",
@@ -21,6 +22,7 @@ VALUES = {
     "width": 256,
     "num_inference_steps": 20,
     "guidance_scale": 7.5,
+    "guidance_rescale": 0.75,
     "sampler": "ddim",
     "timestep_spacing": "karras",
     "eta": 0.25,

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from triton_diffusion import GenerationFailed, Preview, Progress, Queued
-from triton_diffusion._response import Outputs, pictures, progress_events, tensor
+from triton_diffusion._response import Outputs, images_of, progress_events, tensor
 
 SETTINGS = {"prompt": "a red circle, 圆 é", "guidance_scale": 7.5}
 RNG = np.random.default_rng(0)
@@ -17,7 +17,7 @@ def step(number: int, **outputs: np.ndarray) -> Outputs:
 
 
 def test_pictures():
-    images = pictures({"image": IMAGE, "seed": SEED}, SETTINGS)
+    images = images_of({"image": IMAGE, "seed": SEED}, SETTINGS)
     assert [image.mode for image in images] == ["RGB", "RGB"]
     np.testing.assert_array_equal(np.stack(images), IMAGE)
     size = {"width": 16, "height": 24}
@@ -37,7 +37,7 @@ def test_events():
 @pytest.mark.parametrize("outputs", [{"image": IMAGE}, {"seed": SEED}])
 def test_a_missing_output_is_an_error(outputs):
     with pytest.raises(GenerationFailed, match=r"no output '(seed|image)'"):
-        pictures(outputs, SETTINGS)
+        images_of(outputs, SETTINGS)
 
 
 def test_tensors():

@@ -8,7 +8,7 @@ import threading
 import pytest
 from options import parse_arguments
 from triton_diffusion import Tls
-from triton_diffusion._transport import addresses
+from triton_diffusion._transports.address import addresses
 from triton_options import http_host
 
 from tests.support.certificates import Authority

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, StableDiffusionPipeline
+from export.modules import DTYPES, TextEncoder, UNet, VaeDecoder
 from request import Request
 from torch import nn
 
@@ -14,7 +15,6 @@ from benchmarks.ladder.engines.loop import Loop
 from benchmarks.ladder.engines.torch import compile_module, limit_threads, missing_compiler, torch_networks
 from benchmarks.ladder.workspace import Workspace
 from export.checkpoint.schedule import STEPS_OFFSET
-from export.modules import DTYPES, TextEncoder, UNet, VaeDecoder
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,13 @@ from functools import partial
 import numpy as np
 import torch
 from diffusers.models.attention_processor import AttnProcessor, AttnProcessor2_0
+from export.modules import DTYPES, TextEncoder, UNet, VaeDecoder
 from torch import nn
 
 from benchmarks.ladder.engines.engine import Engine, device, installed
 from benchmarks.ladder.engines.loop import Loop, Network
 from benchmarks.ladder.workspace import Workspace
 from export.graph.graphs import TORCH_DTYPES
-from export.modules import DTYPES, TextEncoder, UNet, VaeDecoder
 from export.runtimes.torch.engine import Engine as ServedEngine
 from export.runtimes.torch_model import BATCHES
 from export.sizes import choose_sizes

@@ -1,7 +1,7 @@
-"""What can go wrong in a load test, beside the errors of the client."""
+"""The error of a load test, beside the errors of the client."""
 
 from .._errors import DiffusionError
 
 
 class BenchError(DiffusionError):
-    """The load test cannot run; the text says why and what to do."""
+    """A load test that cannot run; the text says why and what to do."""

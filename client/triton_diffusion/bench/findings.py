@@ -1,8 +1,8 @@
-"""What the figures say, in sentences that are computed from them."""
+"""Findings: sentences computed from the figures of a load test."""
 
 import numpy as np
 
-from .results import BASELINE, BATCHING, Level, Results
+from .results import BASELINE, BATCHING, DENOISER, Level, Results
 
 
 def findings(results: Results) -> list[str]:
@@ -56,14 +56,16 @@ def _batching(results: Results) -> str | None:
 
 
 def _step_cost(results: Results) -> str | None:
-    """Least squares over the sweep: a UNet call = fixed + sample * samples."""
+    """The cost of a denoiser call, by least squares over the sweep: fixed + sample * samples."""
     levels = results.find("uniform", "concurrency")
     samples = np.array([level.samples_per_step for level in levels])
     if len(samples) < 2 or np.ptp(samples) < 1:
         return None
-    calls = np.array([level.models["unet"].queue + level.models["unet"].compute for level in levels])
+    calls = np.array([level.models[DENOISER].queue + level.models[DENOISER].compute for level in levels])
     sample, fixed = np.polyfit(samples, calls, 1)
-    text = f"Where the gain comes from: over this sweep a UNet call took {fixed:.1f} ms + {sample:.1f} ms a sample. "
+    text = (
+        f"Where the gain comes from: over this sweep a denoiser call took {fixed:.1f} ms + {sample:.1f} ms a sample. "
+    )
     if fixed <= 0:
         return text + (
             "There is no fixed cost to share: one sample's arithmetic keeps the processor busy, and a larger batch"
@@ -73,7 +75,7 @@ def _step_cost(results: Results) -> str | None:
     return text + (
         f"Sharing a call divides the fixed {fixed:.1f} ms (the call between processes, the start of every operator,"
         f" reading the weights) among its samples; the {sample:.1f} ms of arithmetic stay. So no batch can make the"
-        f" UNet more than {bound:.2f} times faster here. The bound is low where one sample's arithmetic"
+        f" denoiser more than {bound:.2f} times faster here. The bound is low if one sample's arithmetic"
         " already fills the processor, as it nearly does with a few CPU cores."
     )
 

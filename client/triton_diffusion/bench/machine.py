@@ -1,4 +1,4 @@
-"""What the figures were measured on and with."""
+"""The machine and the versions that the figures were measured with."""
 
 import os
 import platform
@@ -13,7 +13,7 @@ from .perf_analyzer import PerfAnalyzer
 
 
 def about(analyzer: PerfAnalyzer, grpc_url: str) -> dict[str, str | int]:
-    """The processor is this machine's, which need not be the server's."""
+    """Date, machine and versions. The processor is this machine's, which need not be the server's."""
     with tritonclient.grpc.InferenceServerClient(grpc_url) as triton, Client(grpc_url) as client:
         server, checkpoint = triton.get_server_metadata(), client.checkpoint()
     return {
@@ -28,7 +28,7 @@ def about(analyzer: PerfAnalyzer, grpc_url: str) -> dict[str, str | int]:
 
 
 def processor() -> str:
-    """Its name as Linux tells it, else the architecture's."""
+    """The processor's name as Linux tells it, else the architecture's."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     return next((line.split(": ")[1] for line in lines if line.startswith("model name")), platform.machine())

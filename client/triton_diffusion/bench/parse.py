@@ -1,7 +1,8 @@
-"""Reads the files that perf_analyzer leaves behind.
+"""Readers of the files that perf_analyzer writes.
 
-The CSV files tell the server's share. Images a second and latencies come from the time stamps of the profile export:
-the CSV's throughput counts whole seconds, one or two of them after the last response, which is much in a short run.
+The times inside the server come from the CSV files. Images a second and latencies come from the time stamps of the
+profile export: the CSV's throughput counts whole seconds, one or two of them after the last response, which is much in
+a short run.
 """
 
 import csv
@@ -14,17 +15,17 @@ import numpy as np
 
 from .errors import BenchError
 
-# The export holds every picture as a list of numbers, too much to be read as JSON; no text in it can look like these.
+# The export holds every image as a list of numbers, too much to be read as JSON; no text in it can look like these.
 _TIMES = re.compile(rb'"timestamp":\s*(\d+).*?"response_timestamps":\s*\[\s*(\d+)', re.DOTALL)
 _SERVER_TIMES = ("Server Queue", "Server Compute Input", "Server Compute Infer", "Server Compute Output")
 
 
 @dataclass(frozen=True)
 class Profile:
-    """What the client side saw of one run."""
+    """One run as the client's side saw it."""
 
     requests: int
-    images_per_second: float  # from the first request sent to the last picture received
+    images_per_second: float  # from the first request sent to the last image received
     sent_per_second: float  # between the first request and the last; 0 for a single one
     latencies: np.ndarray  # milliseconds, float64 (requests,)
 
@@ -38,7 +39,7 @@ class ModelTime:
 
 
 def read_profile(path: Path) -> Profile:
-    """Read a `--profile-export-file` in which every request got one picture. Raises BenchError where it holds none."""
+    """The run in a `--profile-export-file` with one image a request. Raises BenchError if the file holds none."""
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         times = np.array([[int(sent), int(received)] for sent, received in _TIMES.findall(content)])  # ns
     if not len(times):
@@ -55,7 +56,7 @@ def read_profile(path: Path) -> Profile:
 
 
 def read_model_time(path: Path) -> ModelTime:
-    """Read the CSV file of one model: the requested one's, or a composing one's."""
+    """The times in the CSV file of one model: the requested one or a composing one."""
     with path.open(newline="") as file:
         (row,) = csv.DictReader(file)
     queue, *compute = (float(row[name]) / 1000 for name in _SERVER_TIMES)  # from microseconds

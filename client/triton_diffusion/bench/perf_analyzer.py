@@ -1,6 +1,6 @@
-"""perf_analyzer: found on the PATH, or fetched where it is not, and run.
+"""NVIDIA's perf_analyzer, found on the PATH or fetched, and run.
 
-NVIDIA ships it in the SDK image, and inside tritonclient's wheels up to 2.60. It links to two libraries that few other
+It comes in NVIDIA's SDK image, and inside tritonclient's wheels up to 2.60. It links to two libraries that few other
 machines have: libb64, and CUDA's runtime, which is not used here.
 """
 
@@ -29,7 +29,7 @@ class PerfAnalyzer:
     """A perf_analyzer that starts on this machine."""
 
     binary: Path
-    environment: dict[str, str]  # to be added to the process's own
+    environment: dict[str, str]  # added to this process's own
     version: str
 
     def run(self, arguments: Sequence[str], folder: Path, timeout: float) -> None:
@@ -43,9 +43,9 @@ class PerfAnalyzer:
 
 
 def find_perf_analyzer(cache: Path) -> PerfAnalyzer:
-    """The one on the PATH, else the wheel's, which is fetched into the folder `cache` the first time.
+    """The perf_analyzer on the PATH, else the wheel's, which is fetched into the folder `cache` the first time.
 
-    Raises BenchError where there is none that starts.
+    Raises BenchError if there is none, or it does not start.
     """
     cache = cache.absolute()  # it runs in other folders
     installed = shutil.which("perf_analyzer")
@@ -90,7 +90,7 @@ def _run(
 
 
 def _version(binary: Path, environment: dict[str, str]) -> str | None:
-    """What it says its version is; None where it does not start."""
+    """The version that it prints; None if it does not start."""
     try:
         said = _run([str(binary), "--version"], environment)
     except OSError:
@@ -100,7 +100,7 @@ def _version(binary: Path, environment: dict[str, str]) -> str | None:
 
 
 def _kept(path: Path, fetch: Callable[[Path], Path]) -> Path:
-    """`path`, fetched first where it is not there; whole or not there, whoever else fetches at the same time."""
+    """`path`, fetched first if it is missing. It is never there in part, even if two processes fetch it at once."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
@@ -124,7 +124,7 @@ def _fetch_cuda_runtime(scratch: Path) -> Path:
 
 
 def _fetch_libb64(scratch: Path) -> Path:
-    """The one inside the wheel of the embedded server where that is installed, else Debian's, unpacked here."""
+    """The library inside the wheel of the embedded server if that is installed, else Debian's, unpacked here."""
     carried = list(Path(sysconfig.get_path("purelib"), "nvidia_pytriton.libs").glob("libb64-*.so.0d"))
     if carried:
         return Path(shutil.copy(carried[0], scratch))

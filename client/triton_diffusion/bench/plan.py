@@ -1,14 +1,15 @@
-"""The whole load test: which runs, in which order."""
+"""The plan of a load test: its runs and their order."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from .._client import Client
 from .._metrics import server_metrics
+from .concurrency import concurrently
 from .machine import about
 from .perf_analyzer import PerfAnalyzer
 from .results import InProcess, Results, Streamed
-from .streaming import at_once, measure_streams
+from .streaming import measure_streams
 from .sweep import Target, measure
 from .workload import PROMPTS, Fields, Workload, mixed, uniform
 
@@ -16,23 +17,23 @@ COMPARED = (1, 8)
 """Requests at once: one user, and several."""
 
 RATES = (0.4, 0.6, 0.8)
-"""Requests a second, as shares of the most pictures a second that the sweep of concurrencies got."""
+"""Requests a second, as shares of the most images a second that the sweep of concurrencies got."""
 
 STREAMS = 24
-"""Requests a run of streams: each brings a sample of the time between steps with every step."""
+"""Requests of a run of streams: each brings a sample of the time between steps with every step."""
 
 InProcessRun = Callable[[Workload, int], float]
-"""Makes the pictures of a workload without a server, so many at once; images a second."""
+"""A function that makes the images of a workload without a server, as many at once as the number says; images/s."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What to measure, and where."""
+    """The servers and the requests of a load test."""
 
     target: Target
-    baseline: Target | None = None  # the same with batching off, for the mixed workload
+    baseline: Target | None = None  # the same server with batching off, for the mixed workload
     in_process: InProcessRun | None = None
-    requests: int = 64  # a run
+    requests: int = 64  # of each run
     concurrencies: Sequence[int] = (1, 2, 4, 8, 16)
     prompts: Sequence[str] = PROMPTS
     settings: Fields = field(default_factory=dict)  # of the uniform requests
@@ -43,7 +44,7 @@ class Plan:
 
 
 def carry_out(plan: Plan, analyzer: PerfAnalyzer, report: Callable[[str], None]) -> Results:
-    """Measure everything; `report` is told in a few words what comes next.
+    """Measure everything. report: called with a few words before each run.
 
     Raises BenchError, or one of the client's errors.
     """
@@ -81,11 +82,11 @@ def carry_out(plan: Plan, analyzer: PerfAnalyzer, report: Callable[[str], None])
 
 
 def _warm_up(plan: Plan, target: Target) -> None:
-    """The most requests at once, of different lengths, so that batches of every size occur as they end."""
-    server_metrics(target.metrics_url)  # a wrong address is to show now, not after minutes
+    """Send the most requests at once, of different lengths, so that batches of every size occur as they end."""
+    server_metrics(target.metrics_url)  # a wrong address shows now, and not after minutes
     most = max(*plan.concurrencies, *COMPARED)
     with Client(target.grpc_url) as client:
-        at_once(lambda request: client.text_to_image(**request), mixed(most, plan.prompts).requests, most)
+        concurrently(lambda request: client.text_to_image(**request), mixed(most, plan.prompts).requests, most)
 
 
 def _streams(plan: Plan, concurrency: int) -> Streamed:

@@ -25,7 +25,7 @@ BLUE, ORANGE, GREEN, GREY = "#2563a8", "#d9711c", "#3a8a4b", "#777777"
 
 
 def draw(results: Results) -> Figure:
-    """Throughput and latency against load, and what batching gives."""
+    """Throughput and latency against load, and the gain from batching."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(11, 7.5), layout="constrained")
         (throughput, latency), (rates, batching) = figure.subplots(2, 2)
@@ -80,7 +80,7 @@ def _latency(axes: "Axes", title: str, levels: list[Level]) -> None:
 
 
 def _batching(axes: "Axes", results: Results) -> None:
-    """p50, p90 and p99 of the most mixed requests at once, side by side."""
+    """Bars of p50, p90 and p99 at the highest concurrency of mixed requests, the servers side by side."""
     names = ("p50", "p90", "p99")
     if not results.find("mixed", "concurrency"):
         axes.set_visible(False)

@@ -1,4 +1,4 @@
-"""Writes the results: for a terminal, a program, a spreadsheet and a browser."""
+"""The report of the results: for a terminal, a program, a spreadsheet and a browser."""
 
 import csv
 import json
@@ -17,7 +17,7 @@ from .tables import tables
 
 
 def show(results: Results, console: Console) -> None:
-    """Tables and sentences on a terminal."""
+    """Print tables and findings on a terminal."""
     for table in tables(results):
         shown = RichTable(*table.columns, title=table.title, title_justify="left")
         for row in table.rows:
@@ -28,7 +28,7 @@ def show(results: Results, console: Console) -> None:
 
 
 def write(results: Results, folder: Path) -> None:
-    """report.json, report.csv, report.png and report.html in `folder`."""
+    """Write report.json, report.csv, report.png and report.html into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "report.json").write_text(json.dumps(as_record(results), indent=1) + "\n", encoding="utf-8")
     (folder / "report.html").write_text(page(results), encoding="utf-8")
@@ -41,7 +41,7 @@ def write(results: Results, folder: Path) -> None:
 
 
 def as_record(results: Results) -> dict[str, Any]:
-    """All figures and the sentences, as JSON holds them."""
+    """All figures and findings, as JSON holds them."""
     record: dict[str, Any] = _rounded({**asdict(results), "findings": findings(results)})
     return record
 
@@ -55,7 +55,7 @@ def _rounded(value: Any) -> Any:
 
 
 def _flat(record: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested names joined by underscores: one column each."""
+    """The values of a nested record by names joined with underscores: one column each."""
     flat: dict[str, Any] = {}
     for name, value in record.items():
         if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""What a load test found: plain values, as they are written to JSON. Times are milliseconds."""
+"""The results of a load test: plain values, as they are written to JSON. Times are milliseconds."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -10,6 +10,7 @@ from .parse import ModelTime
 Load = Literal["concurrency", "request rate"]
 BATCHING = "step-level batching"
 BASELINE = "one active request"
+DENOISER = "denoiser"  # the model whose calls the loop makes, one a step
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Level:
     images_per_second: float
     sent_per_second: float
     latency: Percentiles
-    samples_per_step: float  # samples that a UNet call advanced, on average
+    samples_per_step: float  # samples that a denoiser call advanced, on average
     room: float  # wait of a request for room in the loop, on average
     models: dict[str, ModelTime]  # by name
 
@@ -52,13 +53,13 @@ class InProcess:
 
 @dataclass(frozen=True)
 class Streamed:
-    """What a user of `Client.stream` sees, with a preview every step."""
+    """Times that a user of `Client.stream` sees, with a preview every step."""
 
     concurrency: int
     requests: int
     first_preview: Percentiles
     between_previews: Percentiles
-    picture: Percentiles
+    image: Percentiles
 
 
 @dataclass

@@ -1,23 +1,25 @@
-"""One run of perf_analyzer against `text_to_image`, with what the server counted meanwhile.
+"""One run of perf_analyzer against `text_to_image`, with the server's own counts of it.
 
 Every load is a run of its own: with `--request-count`, perf_analyzer takes one load at a time. The warm-up is the
 caller's: perf_analyzer 2.51 hangs after its own at a request rate.
 """
 
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from .._client import Client
 from .._metrics import server_metrics
+from .errors import BenchError
 from .parse import read_model_time, read_profile
 from .perf_analyzer import PerfAnalyzer
 from .results import Level, Load, Percentiles
 from .workload import Workload, input_data
 
 MODEL = "text_to_image"
-COMPOSING_MODELS = ("text_encoder", "unet", "vae_decoder")
 ADMIN_HEADER = "triton-grpc-protocol-admin-key"  # as docker/triton_options.py calls it, behind Triton's own prefix
-TIMEOUT = 3600.0  # seconds a run; on a slow machine a picture can take a minute
+TIMEOUT = 3600.0  # seconds a run; on a slow machine an image can take a minute
 
 
 @dataclass(frozen=True)
@@ -27,22 +29,22 @@ class Target:
     name: str  # BATCHING or BASELINE
     grpc_url: str
     metrics_url: str
-    admin_key: str | None = None  # which opens Triton's statistics, where the server asks for one
+    admin_key: str | None = None  # opens Triton's statistics, if the server asks for one
 
 
 def measure(analyzer: PerfAnalyzer, target: Target, workload: Workload, load: Load, value: float) -> Level:
     """Send every request of `workload` once, `value` at a time or `value` a second. Raises BenchError."""
-    requests = len(workload.requests)
+    requests, networks = len(workload.requests), _networks(target)
     before = server_metrics(target.metrics_url)
     with tempfile.TemporaryDirectory(prefix="triton-diffusion-") as scratch:
         folder = Path(scratch)
         (folder / "requests.json").write_text(input_data(workload), encoding="utf-8")
-        analyzer.run(_arguments(target, requests, load, value), folder, TIMEOUT)
+        analyzer.run(_arguments(target, networks, requests, load, value), folder, TIMEOUT)
         profile = read_profile(folder / "profile.json")
         models = {MODEL: read_model_time(folder / "report.csv")}
-        for model in COMPOSING_MODELS:
-            (csv,) = folder.glob(f"{model}_v*.report.csv")
-            models[model] = read_model_time(csv)
+        for name in networks:
+            (csv,) = folder.glob(f"{name}_v*.report.csv")
+            models[name] = read_model_time(csv)
     after = server_metrics(target.metrics_url)
     return Level(
         server=target.name,
@@ -53,13 +55,23 @@ def measure(analyzer: PerfAnalyzer, target: Target, workload: Workload, load: Lo
         images_per_second=profile.images_per_second,
         sent_per_second=profile.sent_per_second,
         latency=Percentiles.of(profile.latencies),
-        samples_per_step=(after.unet_samples - before.unet_samples) / (after.unet_steps - before.unet_steps),
+        samples_per_step=(after.denoiser_samples - before.denoiser_samples)
+        / (after.denoiser_steps - before.denoiser_steps),
         room=1000 * (after.queue_wait_seconds - before.queue_wait_seconds) / profile.requests,
         models=models,
     )
 
 
-def _arguments(target: Target, requests: int, load: Load, value: float) -> list[str]:
+def _networks(target: Target) -> list[str]:
+    """The networks that the server makes images with, as its description names them."""
+    with Client(target.grpc_url) as client:
+        checkpoint = client.checkpoint()
+    if checkpoint is None:
+        raise BenchError(f"{target.grpc_url} does not say which networks it has: export its checkpoint again")
+    return list(checkpoint.networks)
+
+
+def _arguments(target: Target, networks: Sequence[str], requests: int, load: Load, value: float) -> list[str]:
     if load == "concurrency":
         how = [f"--concurrency-range={value:g}"]
     else:
@@ -75,7 +87,7 @@ def _arguments(target: Target, requests: int, load: Load, value: float) -> list[
         f"--request-count={requests}",
         *how,
         *key,
-        f"--bls-composing-models={','.join(COMPOSING_MODELS)}",
+        f"--bls-composing-models={','.join(networks)}",
         "-freport.csv",
         "--verbose-csv",
         "--profile-export-file=profile.json",

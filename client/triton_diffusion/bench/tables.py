@@ -1,4 +1,4 @@
-"""The results as tables of text, for the terminal and for the page."""
+"""Tables of the results, for the terminal and for the page."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ class Table:
 
 
 def tables(results: Results) -> list[Table]:
-    """Those that have rows."""
+    """The tables that have rows."""
     uniform = [level for level in results.levels if level.workload == "uniform"]
     mixed = [level for level in results.levels if level.workload == "mixed"]
     found = [
@@ -34,7 +34,7 @@ def load_text(level: Level) -> str:
 
 
 def _levels(title: str, levels: Iterable[Level]) -> Table:
-    columns = ["load", "server", "images/s", "p50 ms", "p90 ms", "p99 ms", "wait for room ms", "samples a UNet step"]
+    columns = ["load", "server", "images/s", "p50 ms", "p90 ms", "p99 ms", "wait for room ms", "samples a step"]
     rows = []
     for level in levels:
         loop = f"{level.room:.0f}", f"{level.samples_per_step:.2f}"
@@ -70,7 +70,7 @@ def _streams(results: Results) -> Table:
         for name, times in (
             ("first preview", run.first_preview),
             ("between previews", run.between_previews),
-            ("picture", run.picture),
+            ("image", run.image),
         ):
             rows.append([f"{run.concurrency} at once", name, *_percentiles(times)])
     return Table("Streams with a preview every step", ["load", "time to", "p50 ms", "p90 ms", "p99 ms"], rows)

@@ -1,4 +1,4 @@
-"""What is asked for: the requests of a load test, the same ones in every run."""
+"""The requests of a load test, the same ones in every run."""
 
 import itertools
 import json
@@ -26,7 +26,7 @@ PROMPTS = tuple(
 
 @dataclass(frozen=True)
 class Workload:
-    """Requests in the order in which they are sent, each for one picture."""
+    """Requests in the order in which they are sent, each for one image."""
 
     name: str
     requests: list[Fields]

@@ -1,4 +1,4 @@
-"""The app that every command joins, and how all of them end."""
+"""The app that every command joins, the options that many share, and the end of each: an exit code."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -8,8 +8,8 @@ from typing import Annotated, TypeAlias
 import typer
 
 from .._errors import DeadlineExceeded, DiffusionError, InvalidRequest, ServerUnavailable
-from .._tls import Tls
-from .._transport import ProtocolName
+from .._transports.address import ProtocolName
+from .._transports.tls import Tls
 
 EXIT_CODES: dict[type[Exception], int] = {InvalidRequest: 2, ServerUnavailable: 3, DeadlineExceeded: 4}
 INTERRUPTED = 130
@@ -22,13 +22,17 @@ Url: TypeAlias = Annotated[
 ]
 Protocol: TypeAlias = Annotated[ProtocolName | None, typer.Option(help="grpc, the default, shows progress.")]
 TlsCa: TypeAlias = Annotated[
-    Path | None, typer.Option(envvar="TRITON_DIFFUSION_TLS_CA", help="PEM file: whose signature makes a server's good.")
+    Path | None,
+    typer.Option(envvar="TRITON_DIFFUSION_TLS_CA", help="PEM file: the CA that signed the server's certificate."),
 ]
 TlsCert: TypeAlias = Annotated[
-    Path | None, typer.Option(envvar="TRITON_DIFFUSION_TLS_CERT", help="PEM file: what servers know this client by.")
+    Path | None,
+    typer.Option(
+        envvar="TRITON_DIFFUSION_TLS_CERT", help="PEM file: the client's certificate, for servers that want one."
+    ),
 ]
 TlsKey: TypeAlias = Annotated[
-    Path | None, typer.Option(envvar="TRITON_DIFFUSION_TLS_KEY", help="PEM file: that certificate's key.")
+    Path | None, typer.Option(envvar="TRITON_DIFFUSION_TLS_KEY", help="PEM file: the key of that certificate.")
 ]
 Timeout: TypeAlias = Annotated[float | None, typer.Option(help="Seconds for the whole call.")]
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Write JSON, for scripts.")]
@@ -43,11 +47,11 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_
 
 @app.callback(epilog=EPILOG)
 def main() -> None:
-    """Pictures from a Triton Diffusion server."""
+    """Images from a Triton Diffusion server."""
 
 
 def tls_of(ca: Path | None, certificate: Path | None, key: Path | None) -> Tls | None:
-    """What the options say; None where none is given. Raises InvalidRequest."""
+    """The certificates that the options name; None if they name none. Raises InvalidRequest."""
     if not (ca or certificate or key):
         return None
     tls = Tls(ca, certificate, key)
@@ -57,7 +61,7 @@ def tls_of(ca: Path | None, certificate: Path | None, key: Path | None) -> Tls |
 
 @contextmanager
 def errors_in_one_line() -> Generator[None]:
-    """End the command with one line on standard error, and its exit code, where it fails."""
+    """Ends a command that fails with one line on standard error and its exit code."""
     try:
         yield
     except (DiffusionError, OSError) as error:

@@ -1,4 +1,4 @@
-"""What a terminal shows while pictures are made: a line a prompt, with the pictures as they are so far."""
+"""Display of a terminal while images are made: a line a prompt, with the images as they are so far."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -17,17 +17,17 @@ from .._events import Progress as Stepped
 
 LINES = 8  # of text that the only preview may take; with several prompts each has one
 SHOWN = 8  # prompts that are on the screen at once
-PREVIEWS = 10  # at most, on the way to a picture
+PREVIEWS = 10  # about as many, on the way to an image
 
 
 class Display:
-    """Shows events on standard error where that is a terminal; elsewhere nothing."""
+    """Shows events on standard error if that is a terminal; elsewhere nothing."""
 
     def __init__(self, prompts: Sequence[str], preview: bool, console: Console | None = None) -> None:
         self._console = console or Console(stderr=True)
         self._prompts = prompts
         self._lines = LINES if len(prompts) == 1 else 1
-        self._previews = preview and self._console.is_terminal and self._console.color_system in ("256", "truecolor")
+        self.previews = preview and self._console.is_terminal and self._console.color_system in ("256", "truecolor")
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -51,12 +51,12 @@ class Display:
     def __exit__(self, *exception: object) -> None:
         self._progress.stop()
 
-    def interval(self, num_steps: int | None) -> int | None:
-        """The `preview_interval` to ask for."""
-        return max(1, (num_steps or 20) // PREVIEWS) if self._previews else None
+    def interval(self, num_steps: int) -> int | None:
+        """The `preview_interval` to ask for; None for a display without previews."""
+        return max(1, num_steps // PREVIEWS) if self.previews else None
 
     def show(self, number: int, event: Event) -> None:
-        """Show what happened to prompt `number`."""
+        """Show an event of prompt `number`."""
         task, prompt = self._tasks[number], f"{self._prompts[number][:30]:30}"
         match event:
             case Queued(position):
@@ -71,7 +71,7 @@ class Display:
                 self.done(number)
 
     def done(self, number: int) -> None:
-        """Take a finished prompt off the screen, for the next of those that wait for room there."""
+        """Take a finished prompt off the screen, for the next one that waits for room there."""
         self._progress.update(self._tasks[number], visible=False)
         if self._hidden:
             self._progress.update(self._hidden.popleft(), visible=True)

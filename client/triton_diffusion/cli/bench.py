@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from .._errors import InvalidRequest
-from .._transport import METRICS_PORT, addresses
+from .._transports.address import METRICS_PORT, addresses
 from ._app import EPILOG, Json, app, errors_in_one_line
 from .generate import read_prompts
 
@@ -22,7 +22,7 @@ def bench(
     ] = None,
     baseline: Annotated[
         str | None,
-        typer.Option(help="A server like it with max_active_samples 1, to show what step-level batching gives."),
+        typer.Option(help="Server like it with max_active_samples 1, to show what step-level batching gives."),
     ] = None,
     baseline_metrics_url: Annotated[str | None, typer.Option(help="host:port of that one's metrics.")] = None,
     admin_key: Annotated[
@@ -37,9 +37,7 @@ def bench(
     steps: Annotated[int | None, typer.Option(help="num_inference_steps of the uniform requests")] = None,
     sampler: Annotated[str | None, typer.Option(help="sampler of the uniform requests")] = None,
     guidance: Annotated[float | None, typer.Option(help="guidance_scale of the uniform requests")] = None,
-    output: Annotated[Path, typer.Option("-o", "--output", help="The folder to write the report into.")] = Path(
-        "bench"
-    ),
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write the report into.")] = Path("bench"),
     as_json: Json = False,
 ) -> None:
     """Load-test a server with NVIDIA's perf_analyzer and write a report: HTML, JSON, CSV, PNG.
@@ -89,7 +87,7 @@ def _target(name: str, url: str | None, metrics_url: str | None, admin_key: str 
 
 
 def _cache() -> Path:
-    """Where a fetched perf_analyzer is kept."""
+    """The folder that a fetched perf_analyzer is kept in."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "triton-diffusion/perf_analyzer"
 
 

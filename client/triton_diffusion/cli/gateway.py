@@ -1,4 +1,4 @@
-"""`triton-diffusion gateway` and `triton-diffusion gateway-key`: the OpenAI-compatible door, and its keys."""
+"""`triton-diffusion gateway` and `triton-diffusion gateway-key`: the OpenAI-compatible gateway, and its keys."""
 
 import ipaddress
 import os
@@ -10,8 +10,8 @@ import typer
 
 from .._async_client import AsyncClient
 from .._errors import DiffusionError, InvalidRequest
-from .._tls import Tls
-from .._transport import addresses
+from .._transports.address import addresses
+from .._transports.tls import Tls
 from ._app import EPILOG, TlsCa, TlsCert, TlsKey, Url, app, errors_in_one_line, tls_of
 
 DRAIN = 25  # seconds that running generations have to end when the gateway is told to; Kubernetes kills after 30
@@ -28,9 +28,9 @@ def gateway(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one, and tells which.")] = 8080,
     keys_file: KeysFile = None,
     concurrency: Annotated[int, typer.Option(min=1, help="Generations of one key at once.")] = 8,
-    max_body: Annotated[int, typer.Option(min=1, help="Bytes that a request's body may have.")] = 64 * 1024,
+    max_body: Annotated[int, typer.Option(min=1, help="Most bytes of a request's body.")] = 64 * 1024,
     timeout: Annotated[float, typer.Option(min=1, help="Seconds for one generation, waiting included.")] = 600.0,
-    retries: Annotated[int, typer.Option(min=0, help="Tries after the first, where the server is lost or busy.")] = 3,
+    retries: Annotated[int, typer.Option(min=0, help="Tries after the first, if the server is lost or busy.")] = 3,
     tls_ca: TlsCa = None,
     tls_cert: TlsCert = None,
     tls_key: TlsKey = None,
@@ -39,7 +39,7 @@ def gateway(
     ] = None,
     listen_key: Annotated[Path | None, typer.Option(help="PEM file: that certificate's key.")] = None,
     trace_url: Annotated[
-        str | None, typer.Option(help="Where to send OpenTelemetry's spans: http://collector:4318/v1/traces")
+        str | None, typer.Option(help="URL to send OpenTelemetry's spans to: http://collector:4318/v1/traces")
     ] = None,
 ) -> None:
     """Answer OpenAI's images API: POST /v1/images/generations, GET /v1/models; and /healthz, /readyz, /metrics.
@@ -79,9 +79,9 @@ def gateway(
 
 @app.command(epilog=EPILOG)
 def gateway_key(
-    name: Annotated[str, typer.Argument(help="Whose key it is: in the metrics, and for the limit of each key.")],
-    keys_file: Annotated[Path, typer.Option("--keys", help="The file that the key's hash is added to.")],
-    priority: Annotated[str | None, typer.Option(help="low, normal or high: who has room on the server first")] = None,
+    name: Annotated[str, typer.Argument(help="Owner of the key: in the metrics, and for the limit of each key.")],
+    keys_file: Annotated[Path, typer.Option("--keys", help="File that the key's hash is added to.")],
+    priority: Annotated[str | None, typer.Option(help="low, normal or high: order of admission on the server")] = None,
 ) -> None:
     """Make an API key for the gateway: prints it, once, and adds its hash to the file."""
     with errors_in_one_line():
@@ -94,7 +94,7 @@ def gateway_key(
 
 def _imported() -> tuple[Any, Any]:
     """The gateway's package, and uvicorn."""
-    # Imported here because the extra may not be installed, and takes half a second where it is.
+    # Imported here because the extra may not be installed, and takes half a second if it is.
     try:
         import uvicorn
 

@@ -6,16 +6,16 @@ from typing import Annotated
 
 import typer
 
-from .._settings import read_settings
+from .._metadata import read_settings
 from ._app import EPILOG, Json, app, errors_in_one_line
 
 
 @app.command(epilog=EPILOG)
 def show_metadata(
-    file: Annotated[Path, typer.Argument(help="A PNG that `generate` or AUTOMATIC1111's web UI wrote.")],
+    file: Annotated[Path, typer.Argument(help="PNG that `generate` or AUTOMATIC1111's web UI wrote.")],
     as_json: Json = False,
 ) -> None:
-    """Show what a picture was made with; `generate --from FILE` makes it again."""
+    """Show the settings of an image; `generate --from FILE` makes it again."""
     with errors_in_one_line():
         settings = read_settings(file)
         if as_json:

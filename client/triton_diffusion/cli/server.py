@@ -1,4 +1,4 @@
-"""`triton-diffusion models` and `triton-diffusion status`: what a server says of itself."""
+"""`triton-diffusion models` and `triton-diffusion status`: a server's description of itself, and its load."""
 
 import dataclasses
 import json
@@ -10,8 +10,9 @@ import typer
 from .._client import Client
 from .._errors import DiffusionError, ServerUnavailable
 from .._metrics import ServerMetrics, server_metrics
-from .._transport import METRICS_PORT, addresses
+from .._transports.address import METRICS_PORT, addresses
 from ._app import EPILOG, Json, Protocol, Timeout, TlsCa, TlsCert, TlsKey, Url, app, errors_in_one_line, tls_of
+from ._described import described
 
 
 @app.command(epilog=EPILOG)
@@ -24,23 +25,19 @@ def models(
     tls_key: TlsKey = None,
     as_json: Json = False,
 ) -> None:
-    """List the models that make a picture, and the checkpoint that they serve."""
+    """List the server's models, the checkpoint that they serve, its samplers and their names."""
     with errors_in_one_line(), Client(url, protocol, tls=tls_of(tls_ca, tls_cert, tls_key)) as client:
         found, checkpoint = client.models(timeout), client.checkpoint(timeout)
         if as_json:
             listed = [dataclasses.asdict(model) for model in found]
-            described = checkpoint and dataclasses.asdict(checkpoint)
-            typer.echo(json.dumps({"models": listed, "checkpoint": described}, indent=2))
+            details = checkpoint and dataclasses.asdict(checkpoint)
+            typer.echo(json.dumps({"models": listed, "checkpoint": details}, indent=2))
             return
         for model in found:
             state = "ready" if model.ready else f"not ready {model.reason}"
             typer.echo(f"{model.name:14} {model.version or '-':3} {state}".rstrip())
         if checkpoint is not None:
-            sizes = f"{_range(checkpoint.width_range)} x {_range(checkpoint.height_range)}"
-            typer.echo(
-                f"checkpoint {checkpoint.name}: {sizes} pixels in multiples of {checkpoint.multiple}, "
-                f"by default {checkpoint.width}x{checkpoint.height} at guidance {checkpoint.guidance_scale:g}"
-            )
+            typer.echo(described(checkpoint))
 
 
 @app.command(epilog=EPILOG)
@@ -57,7 +54,7 @@ def status(
     tls_key: TlsKey = None,
     as_json: Json = False,
 ) -> None:
-    """Show whether the server is ready, its queue, and its throughput. Exit code 3 where it is not ready."""
+    """Show whether the server is ready, its queue, and its throughput. Exit code 3 if it is not ready."""
     with errors_in_one_line():
         with Client(url, protocol, tls=tls_of(tls_ca, tls_cert, tls_key)) as client:
             ready = client.is_ready(timeout or 5.0)
@@ -72,7 +69,7 @@ def status(
             time.sleep(interval)
             after = server_metrics(metrics_url, timeout)
             report |= _load(before, after, time.monotonic() - start)
-        except DiffusionError as error:  # the metrics may be out of reach where the server is not
+        except DiffusionError as error:  # the metrics may be out of reach when the server is not
             report["metrics"] = str(error)
         if as_json:
             typer.echo(json.dumps(report, indent=2))
@@ -84,12 +81,12 @@ def status(
 
 
 def _load(before: ServerMetrics, after: ServerMetrics, seconds: float) -> dict[str, float]:
-    """How things are, and what happened each second between two readings."""
+    """The load at the second of two readings, and rates between the two, which are `seconds` apart."""
 
     def per_second(name: str) -> float:
         return float(getattr(after, name) - getattr(before, name)) / seconds
 
-    steps = per_second("unet_steps")
+    steps = per_second("denoiser_steps")
     return {
         "requests_in_flight": after.requests_in_flight,
         "waiting_requests": after.waiting_requests,
@@ -97,8 +94,8 @@ def _load(before: ServerMetrics, after: ServerMetrics, seconds: float) -> dict[s
         "max_active_samples": after.max_active_samples,
         "requests_per_second": per_second("requests_done"),
         "steps_per_second": steps,
-        "samples_per_second": per_second("unet_samples"),
-        "mean_batch": per_second("unet_samples") / steps if steps else 0.0,
+        "samples_per_second": per_second("denoiser_samples"),
+        "mean_batch": per_second("denoiser_samples") / steps if steps else 0.0,
         "requests_done": after.requests_done,
         "requests_cancelled": after.requests_cancelled,
         "requests_failed": after.requests_failed,
@@ -106,8 +103,3 @@ def _load(before: ServerMetrics, after: ServerMetrics, seconds: float) -> dict[s
         "requests_expired": after.requests_expired,
         "requests_invalid": after.requests_invalid,
     }
-
-
-def _range(pixels: tuple[int, int]) -> str:
-    low, high = pixels
-    return f"{low}" if low == high else f"{low} to {high}"

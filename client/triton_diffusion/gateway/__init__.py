@@ -1,4 +1,4 @@
-"""An OpenAI-compatible door: `POST /v1/images/generations` and `GET /v1/models` over HTTP, in front of Triton's gRPC.
+"""A gateway for OpenAI's clients: `POST /v1/images/generations` and `GET /v1/models`, in front of Triton's gRPC.
 
 `triton-diffusion gateway` runs it; `create_app` makes the same ASGI application for a program of one's own. It needs
 the extra `web`.

@@ -1,4 +1,4 @@
-"""The application: its paths, and what a request goes through on its way to the server."""
+"""The ASGI application: its paths, and the way of a request to the server and back."""
 
 import asyncio
 import time
@@ -11,24 +11,24 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.exceptions import HTTPException
 
 from .._async_client import AsyncClient
+from .._checkpoint import Checkpoint
 from .._errors import DiffusionError, InvalidRequest
-from .._response import Checkpoint
+from ._access_log import AccessLog
+from ._api_error import ApiError, as_api_error
 from ._body import MAX_BODY, read_json
+from ._concurrency_limit import ConcurrencyLimit
 from ._connection import ClientGone, EventStream, while_connected
-from ._failures import Refusal, api_error
+from ._images_request import SCHEMA, parse
 from ._keys import Caller, Keys
-from ._limit import Slots
 from ._metrics import Metrics
-from ._order import Order
 from ._record import record_of
-from ._recording import Recording
 from ._reply import Reply
 
 if TYPE_CHECKING:
     from ._tracing import Tracing
 
 READY_TIMEOUT = 2.0  # seconds
-_BODY = {"requestBody": {"required": True, "content": {"application/json": {"schema": Order.model_json_schema()}}}}
+_BODY = {"requestBody": {"required": True, "content": {"application/json": {"schema": SCHEMA}}}}
 
 
 def create_app(
@@ -42,13 +42,13 @@ def create_app(
 ) -> FastAPI:
     """The ASGI application; it closes `client` (gRPC) when it ends.
 
-    keys: who may ask; None lets everybody. concurrency: generations of one key at once. max_body: bytes. timeout:
-    seconds for one generation, waiting included. trace_url: where OpenTelemetry's collector takes OTLP over HTTP, such
-    as http://collector:4318/v1/traces; None traces nothing.
+    keys: the callers that are let in; None lets everybody in. concurrency: generations of one key at once. max_body:
+    bytes. timeout: seconds for one generation, waiting included. trace_url: the address at which OpenTelemetry's
+    collector takes OTLP over HTTP, such as http://collector:4318/v1/traces; None traces nothing.
     """
     metrics = Metrics()
     tracing = None if trace_url is None else _tracing(trace_url)
-    slots = Slots(concurrency)
+    limit = ConcurrencyLimit(concurrency)
     started = int(time.time())
 
     @asynccontextmanager
@@ -67,40 +67,43 @@ def create_app(
 
     @app.post("/v1/images/generations", response_model=None, openapi_extra=_BODY)
     async def generate(request: Request) -> Response:
-        """Make pictures, as OpenAI's images API does."""
+        """Make images, as OpenAI's images API does."""
         name, priority = caller(request)
-        order = Order.parsed(await read_json(request, max_body))
+        body = parse(await read_json(request, max_body))
         record = record_of(request)
+        record.steps = body.steps
         async with AsyncExitStack() as held:  # until the answer is out: a stream takes it along
             if tracing is not None:
-                held.enter_context(tracing.generation(request.headers, record, order))
+                held.enter_context(tracing.generation(request.headers, record))
             held.enter_context(metrics.generation(record, name))
-            held.enter_context(slots.taken(name))
+            held.enter_context(limit.running(name))
             checkpoint = await while_connected(request, client.checkpoint(timeout))
-            _check_model(order.model, checkpoint)
-            reply = Reply(order, checkpoint, record)
+            _check_model(body.model, checkpoint)
+            if body.steps is None and checkpoint is not None:
+                record.steps = checkpoint.num_inference_steps
+            reply = Reply(body, checkpoint, record)
             try:
                 events = client.stream(
-                    **order.arguments(), priority=priority, timeout=timeout, request_id=record.request_id
+                    **body.arguments(record.steps), priority=priority, timeout=timeout, request_id=record.request_id
                 )
                 await held.enter_async_context(aclosing(events))  # which cancels what is not done
-                if not order.stream:
+                if not body.stream:
                     return JSONResponse(await while_connected(request, reply.whole(events)))
                 first = await while_connected(request, anext(events))  # a wrong value is refused with a status
             except InvalidRequest as error:
-                raise order.refusal(error) from error
+                raise body.refused(error) from error
             return EventStream(reply.chunks(first, events), held.pop_all())
 
     @app.get("/v1/models", response_model=None)
     async def models(request: Request) -> Response:
-        """The checkpoint that is served, as the only model."""
+        """The checkpoint that the server serves, as the only model."""
         caller(request)
         model = _model(await client.checkpoint(timeout), started)
         return JSONResponse({"object": "list", "data": [model]})
 
     @app.get("/v1/models/{name:path}", response_model=None)
     async def model(request: Request, name: str) -> Response:
-        """What is known of one model."""
+        """The description of one model."""
         caller(request)
         checkpoint = await client.checkpoint(timeout)
         _check_model(name, checkpoint)
@@ -108,12 +111,12 @@ def create_app(
 
     @app.get("/healthz", response_class=PlainTextResponse)
     async def healthz() -> str:
-        """This process answers."""
+        """Liveness: this process answers."""
         return "ok\n"
 
     @app.get("/readyz", response_model=None)
     async def readyz(request: Request) -> Response:
-        """Triton is there, and all its models are loaded."""
+        """Readiness: Triton answers, and all its models are loaded."""
         if await client.is_ready(READY_TIMEOUT):
             return PlainTextResponse("ready\n")
         record_of(request).outcome = "failed"
@@ -121,22 +124,22 @@ def create_app(
 
     @app.get("/metrics", response_model=None)
     async def prometheus() -> Response:
-        """Counters for Prometheus."""
+        """Metrics for Prometheus."""
         return Response(metrics.text(), media_type=metrics.content_type)
 
     async def failed(request: Request, error: Exception) -> Response:
-        refusal = api_error(error)
-        record_of(request).failed(refusal)
-        return JSONResponse(refusal.body, refusal.status, refusal.headers)
+        answer = as_api_error(error)
+        record_of(request).failed(answer)
+        return JSONResponse(answer.body, answer.status, answer.headers)
 
     async def gone(request: Request, error: Exception) -> Response:
         record_of(request).outcome = "cancelled"
         return Response(status_code=499)  # nginx's word for it; nobody reads it
 
-    for kind in (Refusal, DiffusionError, HTTPException):
+    for kind in (ApiError, DiffusionError, HTTPException):
         app.add_exception_handler(kind, failed)
     app.add_exception_handler(ClientGone, gone)
-    app.add_middleware(Recording, metrics=metrics, failed=failed)
+    app.add_middleware(AccessLog, metrics=metrics, failed=failed)
     return app
 
 
@@ -158,7 +161,7 @@ def _name(checkpoint: Checkpoint | None) -> str:
 def _check_model(name: str | None, checkpoint: Checkpoint | None) -> None:
     served = _name(checkpoint)
     if name not in (None, served):
-        raise Refusal(404, "model_not_found", f"model is {name!r}: use {served!r}, or leave it out", "model")
+        raise ApiError(404, "model_not_found", f"model is {name!r}: use {served!r}, or leave it out", "model")
 
 
 def _model(checkpoint: Checkpoint | None, created: int) -> dict[str, object]:

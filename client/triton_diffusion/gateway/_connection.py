@@ -40,7 +40,7 @@ async def _until_gone(request: Request) -> None:
 
 
 class EventStream(StreamingResponse):
-    """Server-sent events; ends what is `held` once the last is out, or the client has gone."""
+    """Server-sent events. The contexts in `held` end with the last event, or when the client has gone."""
 
     def __init__(self, chunks: AsyncGenerator[bytes], held: AsyncExitStack) -> None:
         # The second header is for nginx, which would keep the events back until there are more.

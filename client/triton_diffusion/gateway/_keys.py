@@ -1,7 +1,7 @@
-"""API keys: who may ask, and with which priority.
+"""API keys: the callers that are let in, each with the priority of its requests.
 
 A key is 256 random bits, so its plain SHA-256 in the file tells nobody the key: there is nothing to guess that a slow
-hash would protect. A line of the file is a name, that hash and, where it is not normal, the priority; empty lines and
+hash would protect. A line of the file is a name, that hash and, if it is not normal, the priority; empty lines and
 lines that begin with # are skipped. A name may have several keys, to replace one without a pause.
 """
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .._errors import InvalidRequest
-from ._failures import Refusal
+from ._api_error import ApiError
 
 PRIORITIES = ("low", "normal", "high")
 _LINE = re.compile(rf"([\w.@-]{{1,64}})\s+sha256:([0-9a-f]{{64}})(?:\s+({'|'.join(PRIORITIES)}))?")
@@ -23,7 +23,7 @@ _log = logging.getLogger("uvicorn.error")  # where uvicorn says whatever happens
 
 
 class Caller(NamedTuple):
-    """Whose key it is."""
+    """The owner of a key."""
 
     name: str
     priority: str | None = None  # of PRIORITIES; None leaves it to the server, and is normal
@@ -33,7 +33,7 @@ class Keys:
     """The keys in a file, which is read again when it has changed."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        """Raises OSError, or InvalidRequest where the file is none of keys."""
+        """Raises OSError, or InvalidRequest if a line of the file holds no key."""
         self._path = Path(path)
         self._read_at = self._path.stat().st_mtime_ns
         self._callers = _read(self._path)
@@ -42,7 +42,7 @@ class Keys:
         return len(self._callers)
 
     def caller(self, authorization: str | None) -> Caller:
-        """Whose key is in the header `Authorization`. Raises Refusal."""
+        """The owner of the key in the header `Authorization`. Raises ApiError."""
         scheme, _, key = (authorization or "").partition(" ")
         if scheme.lower() != "bearer" or not key.strip():
             raise _unauthorized("the API key is missing: send the header Authorization: Bearer KEY")
@@ -58,7 +58,7 @@ class Keys:
             if changed != self._read_at:
                 self._read_at = changed
                 self._callers = _read(self._path)
-        except (OSError, InvalidRequest) as error:  # those that were good before stay good
+        except (OSError, InvalidRequest) as error:  # the keys of the last good file stay valid
             _log.error("%s", error)
 
 
@@ -77,7 +77,7 @@ def _hashed(key: str) -> str:
 
 
 def _read(path: Path) -> dict[str, Caller]:
-    """By hash."""
+    """The callers in the file, by the hash of their key."""
     callers = {}
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         if not line.strip() or line.startswith("#"):
@@ -92,5 +92,5 @@ def _read(path: Path) -> dict[str, Caller]:
     return callers
 
 
-def _unauthorized(message: str) -> Refusal:
-    return Refusal(401, "invalid_api_key", message, headers={"www-authenticate": "Bearer"})
+def _unauthorized(message: str) -> ApiError:
+    return ApiError(401, "invalid_api_key", message, headers={"www-authenticate": "Bearer"})

@@ -1,4 +1,4 @@
-"""The log: one JSON object a line, with the names that the models' lines have."""
+"""The log's format: one JSON object a line, with the names that the models' lines have."""
 
 import json
 import logging
@@ -7,7 +7,7 @@ from typing import Any
 
 
 class JsonLines(logging.Formatter):
-    """`extra={"facts": {...}}` becomes fields of the line; every other message is the event "message"."""
+    """A formatter: `extra={"facts": {...}}` becomes fields of the line, and any other record the event "message"."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
@@ -28,4 +28,4 @@ LOGGING: dict[str, Any] = {
     "root": {"handlers": ["stderr"], "level": "WARNING"},
     "loggers": {"uvicorn": {"level": "INFO"}, "triton_diffusion": {"level": "INFO"}},
 }
-"""For `logging.config.dictConfig`: everything goes to standard error."""
+"""The configuration for `logging.config.dictConfig`: everything goes to standard error."""

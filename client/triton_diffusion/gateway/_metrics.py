@@ -1,4 +1,4 @@
-"""What the gateway counts, for Prometheus. The names are for good: dashboards and alerts rely on them."""
+"""Prometheus metrics of the gateway. Dashboards and alerts rely on the names, which therefore stay."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
+from ._api_error import as_api_error
 from ._connection import ClientGone
-from ._failures import api_error
 from ._record import Record
 
 _PREFIX = "diffusion_gateway"
@@ -30,7 +30,7 @@ class Metrics:
             ("key", "outcome"),
             registry=registry,
         )
-        self._images = Counter(f"{_PREFIX}_images", "Pictures made, by key", ("key",), registry=registry)
+        self._images = Counter(f"{_PREFIX}_images", "Images made, by key", ("key",), registry=registry)
         self._seconds = Histogram(
             f"{_PREFIX}_generation_seconds",
             "Seconds from the request to the end of the answer, by outcome",
@@ -51,7 +51,7 @@ class Metrics:
 
     @contextmanager
     def generation(self, record: Record, key: str) -> Generator[None]:
-        """Count what happens inside as one generation of `key`; `record` gets to know its outcome."""
+        """One generation of `key`, counted when the context ends; its outcome is written into `record`."""
         for outcome in OUTCOMES:  # so that the first of each is a rise, and not a series that was not there before
             self._ended.labels(key, outcome)
         self._running.inc()
@@ -60,7 +60,7 @@ class Metrics:
         except ClientGone:
             raise
         except Exception as error:
-            record.failed(api_error(error))
+            record.failed(as_api_error(error))
             raise
         finally:
             record.outcome = record.outcome or "cancelled"

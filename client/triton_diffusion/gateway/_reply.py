@@ -1,4 +1,4 @@
-"""From what the server sends to OpenAI's answers: one object, or server-sent events."""
+"""OpenAI's answers from the server's events: one object, or server-sent events."""
 
 import asyncio
 import io
@@ -9,12 +9,13 @@ from collections.abc import AsyncGenerator, AsyncIterator
 
 from PIL import Image
 
+from .._checkpoint import Checkpoint
 from .._errors import DiffusionError
 from .._events import Completed, Event, Preview, Progress, Queued
-from .._response import Checkpoint, no_picture
-from .._settings import save_png
-from ._failures import api_error
-from ._order import Order
+from .._metadata import save_png
+from .._response import no_image
+from ._api_error import as_api_error
+from ._images_request import ImagesRequest
 from ._record import Record
 
 _TOKENS = {  # OpenAI's clients expect the count; there is none here
@@ -26,16 +27,17 @@ _TOKENS = {  # OpenAI's clients expect the count; there is none here
 
 
 class Reply:
-    """The answer to one order, whole or in chunks."""
+    """The answer to one request, whole or in chunks."""
 
-    def __init__(self, order: Order, checkpoint: Checkpoint | None, record: Record) -> None:
-        self._order = order
-        self._format = order.output_format or "png"
-        self._pixels = order.pixels or (checkpoint and (checkpoint.width, checkpoint.height))
+    def __init__(self, request: ImagesRequest, checkpoint: Checkpoint | None, record: Record) -> None:
+        self._format = request.output_format or "png"
+        self._compression = request.output_compression
+        self._partial_images = request.partial_images or 0
+        self._pixels = request.pixels or (checkpoint and (checkpoint.width, checkpoint.height))
         self._record = record
 
     async def whole(self, events: AsyncIterator[Event]) -> dict[str, object]:
-        """The answer without `stream`, once the pictures are there."""
+        """The answer without `stream`, made when the images are there."""
         async for event in events:
             if isinstance(event, Completed):
                 data = [{"b64_json": await self._encoded(image), "seed": image.info["seed"]} for image in event.images]
@@ -47,12 +49,12 @@ class Reply:
                     "output_format": self._format,
                     "size": _size(event.images[0]),
                 }
-        raise no_picture()
+        raise no_image()
 
     async def chunks(self, first: Event, events: AsyncIterator[Event]) -> AsyncGenerator[bytes]:
-        """The answer with `stream`. Steps and places in the queue come as comments, which clients skip: they keep the
-        connection alive, and show it to whoever reads along."""
-        index, limit = 0, self._order.partial_images or 0
+        """The answer with `stream`, as server-sent events. Steps and places in the queue are comments, which clients
+        skip: they keep the connection alive, and show the progress to a reader of the raw stream."""
+        index = 0
         try:
             async for event in _joined(first, events):
                 match event:
@@ -60,7 +62,7 @@ class Reply:
                         yield f": place {position} in the queue\n\n".encode()
                     case Progress(step, num_steps):
                         yield f": step {step} of {num_steps}\n\n".encode()
-                    case Preview(_, _, [image]) if index < limit:
+                    case Preview(_, _, [image]) if index < self._partial_images:
                         if self._pixels:
                             image = image.resize(self._pixels, Image.Resampling.BICUBIC)
                         yield await self._event("partial_image", image, partial_image_index=index)
@@ -70,9 +72,9 @@ class Reply:
                         self._record.done(1)
                         yield completed
         except DiffusionError as error:
-            refusal = api_error(error)
-            self._record.failed(refusal)
-            yield _sse("error", {"type": "error", **refusal.body})
+            answer = as_api_error(error)
+            self._record.failed(answer)
+            yield _sse("error", {"type": "error", **answer.body})
 
     async def _event(self, name: str, image: Image.Image, **fields: object) -> bytes:
         content = {
@@ -88,11 +90,11 @@ class Reply:
         return _sse(f"image_generation.{name}", content)
 
     async def _encoded(self, image: Image.Image) -> str:
-        return await asyncio.to_thread(encoded, image, self._format, self._order.output_compression)
+        return await asyncio.to_thread(_base64, image, self._format, self._compression)
 
 
-def encoded(image: Image.Image, output_format: str, compression: int | None) -> str:
-    """The file of a picture in Base64; a PNG has the settings in it. compression: the quality, 0 to 100."""
+def _base64(image: Image.Image, output_format: str, compression: int | None) -> str:
+    """The file of an image in Base64; a PNG has the settings in it. compression: the quality, 0 to 100."""
     file = io.BytesIO()
     if output_format == "png":
         save_png(image, file)

@@ -1,5 +1,5 @@
-"""The page: `triton-diffusion serve-web`.
+"""The web page: `triton-diffusion serve-web`.
 
-`page.py` holds its controls and is the only module that knows Gradio, `server.py` listens. What is shown is HTML of
+`page.py` holds the controls and `server.py` listens; no other module knows Gradio. What the page shows is HTML of
 `view.py`, made from one `Run`; `snippets.py` writes the code to copy.
 """

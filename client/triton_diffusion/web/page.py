@@ -1,4 +1,4 @@
-"""The controls of the page, and what they do."""
+"""The controls of the page and their actions."""
 
 import asyncio
 import os
@@ -8,23 +8,23 @@ from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any
 
-# No word to Gradio's makers. Read when Gradio is imported.
+# No telemetry to Gradio's makers. Read when Gradio is imported.
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
 import gradio as gr
 
 from .._async_client import AsyncClient
+from .._checkpoint import Checkpoint
 from .._errors import DiffusionError
+from .._metadata import arguments_of
 from .._request import Value
-from .._response import Checkpoint
-from .._settings import DEFAULT_SAMPLER, DEFAULT_SPACING, DEFAULT_STEPS, arguments_of
-from .._tls import Tls
+from .._transports.tls import Tls
 from . import view
 from .run import Run, State
 from .snippets import as_curl, as_python
-from .view import Picture
+from .view import Result
 
-HISTORY = 24  # pictures of one visitor, the newest
+HISTORY = 24  # images of one visitor, the newest
 DESCRIBE_TIMEOUT = 5.0  # seconds that an opening page waits for the server
 
 PROMPT = "a large red circle on the left of a blue background"
@@ -37,29 +37,30 @@ THEME = gr.themes.Soft(
 
 @dataclass(frozen=True)
 class Limits:
-    """How much of the servers one page may take."""
+    """Limits of the load that one page may put on the servers."""
 
-    at_once: int = 8  # pictures in the making, of all visitors
+    at_once: int = 8  # generations under way, of all visitors
     waiting: int = 32  # requests that wait for a place among them; more are refused
-    timeout: float = 300.0  # seconds for one picture
+    timeout: float = 300.0  # seconds for one image
 
 
 @dataclass
 class Page:
-    """The page, and what it must know of those who use it."""
+    """The page, and the generations of its visitors."""
 
-    urls: Sequence[str]  # of the servers, gRPC
-    http_url: str  # of one of them, for the code to copy
+    urls: Sequence[str]  # the servers' gRPC addresses
+    http_url: str  # the HTTP address of one of them, for the code to copy
     limits: Limits
     tls: Tls | None = None  # certificates for the servers
-    client: AsyncClient = field(init=False)  # while it is open
-    places: asyncio.Semaphore = field(init=False)  # among those whose pictures are made
+    client: AsyncClient = field(init=False)  # while the page is open
+    default_sampler: str | None = None  # as the server's description has it
+    places: asyncio.Semaphore = field(init=False)  # one for each generation under way
     present: int = 0  # requests that have a place or wait for one
     stops: dict[str, asyncio.Event] = field(default_factory=dict)  # by visitor: set to cancel
 
     @asynccontextmanager
     async def open(self, _: object = None) -> AsyncGenerator[None]:
-        """Within this context, in the event loop that serves the page, it can be used."""
+        """The context within which the page works, in the event loop that serves it."""
         self.places = asyncio.Semaphore(self.limits.at_once)
         async with AsyncClient(self.urls, tls=self.tls) as self.client:
             yield
@@ -77,17 +78,16 @@ class Page:
                         run = gr.Button("Generate", variant="primary", elem_id="generate")
                         cancel = gr.Button("Cancel", variant="stop", elem_id="cancel")
                     with gr.Row():
-                        sampler = gr.Dropdown(
-                            list(DEFAULT_SPACING), value=DEFAULT_SAMPLER, label="Sampler", elem_id="sampler"
-                        )
+                        sampler = _choice("Sampler", "sampler")
                         seed = gr.Textbox(label="Seed", placeholder="random", max_lines=1, elem_id="seed")
-                    steps = gr.Slider(1, 150, DEFAULT_STEPS, step=1, precision=0, label="Steps", elem_id="steps")
+                    # A slider has a value of its own until `describe` brings the server's.
+                    steps = gr.Slider(1, 150, 20, step=1, precision=0, label="Steps", elem_id="steps")
                     guidance = gr.Slider(0, 20, 7.5, step=0.1, label="Guidance", elem_id="guidance")
                     with gr.Row():
-                        width = _size("Width", "width")
-                        height = _size("Height", "height")
+                        width = _choice("Width", "width")
+                        height = _choice("Height", "height")
                 with gr.Column(scale=6, min_width=340):
-                    stage = gr.HTML(view.nothing_yet(), elem_id="stage")
+                    stage = gr.HTML(view.idle(), elem_id="stage")
                     grid = gr.HTML(elem_id="history", js_on_load=_CHOOSE)
                     with gr.Accordion("Copy as code", open=False, elem_id="code"):
                         with gr.Tab("Python"):
@@ -98,8 +98,8 @@ class Page:
             form = [prompt, negative, sampler, steps, guidance, seed, width, height]
             shown = [stage, python, curl]
             hidden: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-            at_once: dict[str, Any] = {"queue": False, **hidden}
-            # Gradio's own queue shows nothing of what it holds and what it cancels: none waits there.
+            unqueued: dict[str, Any] = {"queue": False, **hidden}
+            # No request waits in Gradio's own queue, which shows nothing of what it holds and what it cancels.
             gr.on(
                 [run.click, prompt.submit, negative.submit],
                 self.generate,
@@ -109,33 +109,36 @@ class Page:
                 concurrency_limit=None,
                 **hidden,
             )
-            cancel.click(self.cancel, **at_once)
-            grid.click(self.choose, [history], [*shown, grid, *form], **at_once)
-            blocks.load(self.describe, None, [headline, stage, guidance, width, height], **at_once)
+            cancel.click(self.cancel, **unqueued)
+            grid.click(self.choose, [history], [*shown, grid, *form], **unqueued)
+            described = [headline, stage, sampler, steps, guidance, width, height]
+            blocks.load(self.describe, None, described, **unqueued)
         return blocks.queue(max_size=self.limits.at_once + self.limits.waiting)
 
     async def describe(self) -> tuple[Any, ...]:
-        """The page's defaults, from what the server serves."""
+        """The headline, the stage and the choices and defaults of the form, from the server's description."""
         try:
             checkpoint = await self.client.checkpoint(timeout=DESCRIBE_TIMEOUT)
         except DiffusionError as error:
-            return gr.skip(), view.failure(str(error)), gr.skip(), gr.skip(), gr.skip()
+            return gr.skip(), view.failure(str(error)), *(gr.skip(),) * 5
         if checkpoint is None:
-            return (gr.skip(),) * 5
-        sizes = [
-            gr.Dropdown(choices=_choices(limits, checkpoint.multiple), value=str(value))
-            for value, limits in (
-                (checkpoint.width, checkpoint.width_range),
-                (checkpoint.height, checkpoint.height_range),
-            )
-        ]
-        return _headline(checkpoint), gr.skip(), checkpoint.guidance_scale, *sizes
+            return (gr.skip(),) * 7
+        self.default_sampler = checkpoint.sampler
+        return (
+            _headline(checkpoint),
+            gr.skip(),
+            gr.Dropdown(choices=list(checkpoint.samplers), value=checkpoint.sampler),
+            checkpoint.num_inference_steps,
+            checkpoint.guidance_scale,
+            gr.Dropdown(choices=_sizes(checkpoint.width_range, checkpoint.multiple), value=str(checkpoint.width)),
+            gr.Dropdown(choices=_sizes(checkpoint.height_range, checkpoint.multiple), value=str(checkpoint.height)),
+        )
 
     async def generate(
-        self, request: gr.Request, history: list[Picture], *form: Any
+        self, request: gr.Request, history: list[Result], *form: Any
     ) -> AsyncGenerator[tuple[Any, ...] | Any]:
-        """Show a picture in the making, and at last the picture."""
-        run, visitor, unchanged = Run(_arguments(*form)), str(request.session_hash), (gr.skip(),) * 4
+        """Show the image as it is made, and at last the finished one."""
+        run, visitor, unchanged = Run(self._arguments(*form)), str(request.session_hash), (gr.skip(),) * 4
         if self.present >= self.limits.at_once + self.limits.waiting:
             yield view.failure(f"{self.present} requests are here already: try again in a moment"), *unchanged
             return
@@ -150,31 +153,55 @@ class Page:
             self.present -= 1
             self.stops.pop(visitor, None)
         if run.state is State.DONE:
-            picture = view.picture(run)
-            history = [picture, *history][:HISTORY]
-            yield *self._shown(picture), history, view.grid(history, 0)
+            result = view.result(run)
+            history = [result, *history][:HISTORY]
+            yield *self._shown(result), history, view.grid(history, 0)
 
     def cancel(self, request: gr.Request) -> None:
-        """End the picture in the making."""
+        """End the visitor's generation."""
         if stop := self.stops.get(str(request.session_hash)):
             stop.set()
 
-    def choose(self, history: list[Picture], event: gr.EventData) -> tuple[Any, ...]:
-        """Show an earlier picture, and put its settings into the form."""
+    def choose(self, history: list[Result], event: gr.EventData) -> tuple[Any, ...]:
+        """Show an earlier image, and put its settings into the form."""
         number = event.number
-        picture = history[number]
-        settings: Mapping[str, Any] = picture.settings
-        form = [settings[name] for name in ("prompt", "negative_prompt", "sampler", "num_inference_steps")]
-        guidance = settings.get("guidance_scale", gr.skip())
+        result = history[number]
+        settings: Mapping[str, Any] = result.settings
+        form = [settings.get(name, gr.skip()) for name in ("sampler", "num_inference_steps", "guidance_scale")]
         texts = [str(settings[name]) for name in ("seed", "width", "height")]
-        return *self._shown(picture), view.grid(history, number), *form, guidance, *texts
+        prompts = settings["prompt"], settings.get("negative_prompt", "")
+        return *self._shown(result), view.grid(history, number), *prompts, *form, *texts
 
-    def _shown(self, picture: Picture) -> tuple[str, str, str]:
-        arguments = arguments_of(picture.settings)
-        return view.of_picture(picture), as_python(arguments, self.urls), as_curl(arguments, self.http_url)
+    def _arguments(
+        self,
+        prompt: str,
+        negative: str,
+        sampler: str | None,
+        steps: int,
+        guidance: float,
+        seed: str,
+        width: str | None,
+        height: str | None,
+    ) -> dict[str, Value | None]:
+        """The arguments of `AsyncClient.stream` for the values in the form."""
+        return {
+            "prompt": prompt,
+            "negative_prompt": negative,
+            # By name the default sampler would get its own spacing, and not the one that the checkpoint has it with.
+            "sampler": sampler if sampler and sampler != self.default_sampler else None,
+            "num_inference_steps": steps,
+            "guidance_scale": guidance,
+            "seed": _integer(seed),
+            "width": _integer(width),
+            "height": _integer(height),
+        }
+
+    def _shown(self, result: Result) -> tuple[str, str, str]:
+        arguments = arguments_of(result.settings)
+        return view.of_result(result), as_python(arguments, self.urls), as_curl(arguments, self.http_url)
 
 
-# A press on one of the pictures says which.
+# The number of the thumbnail that was clicked goes to `choose`.
 _CHOOSE = """
 element.addEventListener("click", (event) => {
   const button = event.target.closest("button[data-number]");
@@ -193,33 +220,18 @@ def _headline(checkpoint: Checkpoint | None) -> str:
     return f'<header class="headline"><h1>Triton Diffusion</h1>{serves}</header>'
 
 
-def _size(label: str, name: str) -> gr.Dropdown:
+def _choice(label: str, name: str) -> gr.Dropdown:
+    """A choice among values that the server's description brings; others may be typed, for the server to judge."""
     return gr.Dropdown([], value=None, allow_custom_value=True, label=label, elem_id=name)
 
 
-def _choices(limits: tuple[int, int], multiple: int) -> list[str]:
+def _sizes(limits: tuple[int, int], multiple: int) -> list[str]:
     low, high = limits
     return [str(pixels) for pixels in range(low, high + 1, multiple)]
 
 
-def _arguments(
-    prompt: str, negative: str, sampler: str, steps: int, guidance: float, seed: str, width: str, height: str
-) -> dict[str, Value | None]:
-    """The arguments of `AsyncClient.stream` for what is in the form."""
-    return {
-        "prompt": prompt,
-        "negative_prompt": negative,
-        "sampler": sampler,
-        "num_inference_steps": steps,
-        "guidance_scale": guidance,
-        "seed": _integer(seed),
-        "width": _integer(width),
-        "height": _integer(height),
-    }
-
-
 def _integer(text: str | None) -> int | str | None:
-    """None for an empty field; what is no number stays as it is, for the client to refuse."""
+    """The number in a field, None for an empty field. Any other text stays as it is, for the client to refuse."""
     text = (text or "").strip()
     try:
         return int(text) if text else None

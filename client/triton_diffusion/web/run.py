@@ -1,4 +1,4 @@
-"""One picture in the making, as a page sees it."""
+"""The generation of one image, as the page follows it."""
 
 import asyncio
 import time
@@ -15,7 +15,7 @@ from .._errors import DiffusionError
 from .._events import Completed, Preview, Progress, Queued
 
 REFRESH = 0.04  # seconds at least between two views: 25 a second look smooth, and more only take the server's time
-PREVIEWS = 20  # of one picture, at most
+PREVIEWS = 20  # of one image, at most
 
 
 class State(Enum):
@@ -28,7 +28,7 @@ class State(Enum):
 
 @dataclass
 class Run:
-    """What is known of it now. Times are in seconds since the server was asked for it."""
+    """The state of one generation. Times are in seconds since the request was sent."""
 
     arguments: Mapping[str, Any]  # of `AsyncClient.stream`; those that are None were not given
     state: State = State.WAITING
@@ -41,13 +41,13 @@ class Run:
     first_step: float | None = None
     first_preview: float | None = None
     last_step: float | None = None
-    seconds: float | None = None  # all of it
+    seconds: float | None = None  # until the image was there
 
     async def views(
         self, client: AsyncClient, timeout: float | None, places: asyncio.Semaphore, stop: asyncio.Event
     ) -> AsyncGenerator[None]:
-        """Make the picture when there is a place among `places`, and yield whenever there is something new to show; the
-        last time is the end. `timeout` is in seconds, from then on.
+        """Make the image when there is a place among `places`, and yield whenever there is something new to show; the
+        last time is the end. `timeout` is in seconds, from the moment when there is a place.
 
         Setting `stop`, or closing the generator, ends the work on the server within one step.
         """

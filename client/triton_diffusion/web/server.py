@@ -1,4 +1,4 @@
-"""Listens for visitors of the page."""
+"""The HTTP server of the page."""
 
 import logging
 import socket
@@ -8,7 +8,7 @@ import gradio as gr
 import uvicorn
 from fastapi import FastAPI
 
-from .._tls import Tls
+from .._transports.tls import Tls
 from .page import THEME, Limits, Page, style
 
 GRACE = 1  # seconds for open connections when the page ends
@@ -16,7 +16,7 @@ GRACE = 1  # seconds for open connections when the page ends
 
 class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # to cut off those who still look is no fault
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # closing the visitors' connections is no error
         await super().shutdown(sockets)
 
 
@@ -31,8 +31,9 @@ def serve(
 ) -> None:
     """Serve the page until a signal ends it.
 
-    urls: of the servers, gRPC; http_url: of one of them, for the code to copy. port: 0 for any that is free; tls:
-    certificates for the servers. `listening` is told the page's address. Raises OSError where the port is taken.
+    urls: the servers' gRPC addresses; http_url: the HTTP address of one of them, for the code to copy. port: 0 for any
+    that is free. tls: certificates for the servers. listening: called with the page's address. Raises OSError if the
+    port is taken.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.create_server((host, port), family=family) as listener:

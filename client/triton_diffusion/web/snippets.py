@@ -1,10 +1,11 @@
-"""Code that makes a picture again, to copy."""
+"""Code to copy, which makes an image again."""
 
 import json
 import shlex
 from collections.abc import Mapping, Sequence
 
-from .._request import DATATYPES, Value
+from .._request import Value
+from .._settings import DATATYPES
 
 # Triton answers with the pixels as numbers; a PPM file is such numbers with the size before them.
 _TO_PPM = (
@@ -13,7 +14,7 @@ _TO_PPM = (
 
 
 def as_python(arguments: Mapping[str, Value], urls: Sequence[str]) -> str:
-    """A program that uses this package. arguments: of `Client.text_to_image`; urls: the servers."""
+    """A Python program that uses this package. arguments: of `Client.text_to_image`; urls: the servers' addresses."""
     url = json.dumps(urls[0] if len(urls) == 1 else list(urls))
     given = {name: value for name, value in arguments.items() if name != "prompt"}
     lines = [

@@ -1,4 +1,4 @@
-"""What the page shows of pictures: HTML, with the pictures inside it, so that no file of them lies anywhere."""
+"""HTML of the stage and the history. The images are inside it, so that none of them becomes a file on the server."""
 
 import io
 from base64 import b64encode
@@ -8,16 +8,16 @@ from html import escape
 
 from PIL import Image
 
+from .._metadata import save_png
 from .._request import Value
-from .._settings import save_png
 from .run import Run, State
 
 THUMBNAIL = 128  # pixels, of the longer side
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A finished picture."""
+class Result:
+    """A finished image, as the page keeps it."""
 
     settings: dict[str, Value]  # all that makes it again, as in `image.info`
     png: str  # a data: URL, with the settings in it
@@ -25,29 +25,29 @@ class Picture:
     timing: str
 
 
-def picture(run: Run) -> Picture:
-    """What is kept of a run that is done."""
+def result(run: Run) -> Result:
+    """The result of a run that is done."""
     assert run.image is not None
     settings: dict[str, Value] = {str(name): value for name, value in run.image.info.items()}
     small = run.image.copy()
     small.thumbnail((THUMBNAIL, THUMBNAIL))
-    return Picture(settings, _data_url(run.image), _data_url(small, "WEBP", quality=90), _timing(run))
+    return Result(settings, _data_url(run.image), _data_url(small, "WEBP", quality=90), _timing(run))
 
 
-def nothing_yet(message: str = "") -> str:
-    """The stage before the first picture."""
-    return _stage("idle", '<div class="empty">Describe a picture</div>', message or "&nbsp;", 0)
+def idle() -> str:
+    """The stage before the first image."""
+    return _stage("idle", '<div class="empty">Describe an image</div>', "&nbsp;", 0)
 
 
 def failure(message: str) -> str:
-    """The stage where nothing works."""
-    return _stage("failed", '<div class="empty">No picture</div>', escape(message), 0)
+    """The stage with an error and no image."""
+    return _stage("failed", '<div class="empty">No image</div>', escape(message), 0)
 
 
 def of_run(run: Run) -> str:
-    """The stage while a picture is made, and where none came of it; `of_picture` shows the finished one."""
+    """The stage of a run that is under way, cancelled or failed; `of_result` is the stage of a finished one."""
     state = run.state.name.lower()
-    shown = _image(_data_url(run.preview), "The picture on its way", "preview") if run.preview else _PLACEHOLDER
+    shown = _image(_data_url(run.preview), "The image so far", "preview") if run.preview else _PLACEHOLDER
     match run.state:
         case State.WAITING if run.position is None:
             text = "Waiting"
@@ -63,16 +63,16 @@ def of_run(run: Run) -> str:
     return _stage(state, shown, text, done)
 
 
-def of_picture(shown: Picture) -> str:
-    """The stage with a finished picture."""
+def of_result(shown: Result) -> str:
+    """The stage with a finished image."""
     seed = shown.settings["seed"]
     image = _image(shown.png, str(shown.settings["prompt"]), "final")
     link = f'<a href="{shown.png}" download="{seed}.png">Save PNG</a>'
     return _stage("done", image, f"{shown.timing} <span>Seed {seed}</span> {link}", 1)
 
 
-def grid(history: Sequence[Picture], selected: int | None = None) -> str:
-    """Small pictures to choose from, in the order given."""
+def grid(history: Sequence[Result], selected: int | None = None) -> str:
+    """Thumbnails to choose from, in the order given."""
     buttons = [
         f'<button type="button" data-number="{number}" aria-pressed="{str(number == selected).lower()}"'
         f' title="{escape(str(each.settings["prompt"]))}">'
@@ -95,7 +95,7 @@ def _stage(state: str, shown: str, text: str, done: float) -> str:
 
 
 def _image(url: str, text: str, kind: str) -> str:
-    # Decoded at once: a picture that replaces another must not leave a gap.
+    # Decoded at once: an image that replaces another must not leave a gap.
     return f'<img class="{kind}" src="{url}" alt="{escape(text)}" decoding="sync">'
 
 

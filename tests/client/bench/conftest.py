@@ -8,18 +8,18 @@ from triton_diffusion.bench.perf_analyzer import PerfAnalyzer, find_perf_analyze
 from triton_diffusion.bench.results import BASELINE, BATCHING, InProcess, Level, Load, Percentiles, Results, Streamed
 
 KEPT = Path(__file__).parents[3] / "build/perf_analyzer"
-UNET_FIXED, UNET_SAMPLE = 4.0, 8.0  # ms, of the made-up results
+DENOISER_FIXED, DENOISER_SAMPLE = 4.0, 8.0  # ms, of the made-up results
 
 
 @pytest.fixture(scope="session")
 def analyzer() -> PerfAnalyzer:
-    """As `make bench` finds it."""
+    """The perf_analyzer that `make bench` finds."""
     return find_perf_analyzer(KEPT)
 
 
 def level(workload: str, load: Load, value: float, images_per_second: float, p50: float, server: str = BATCHING):
     samples = value if server == BATCHING and load == "concurrency" else 1.0
-    unet = ModelTime(queue=0.5, compute=UNET_FIXED + UNET_SAMPLE * samples - 0.5)
+    denoiser = ModelTime(queue=0.5, compute=DENOISER_FIXED + DENOISER_SAMPLE * samples - 0.5)
     return Level(
         server=server,
         workload=workload,
@@ -31,13 +31,13 @@ def level(workload: str, load: Load, value: float, images_per_second: float, p50
         latency=Percentiles(p50, 1.5 * p50, 2 * p50),
         samples_per_step=samples,
         room=0.0,
-        models={"text_to_image": ModelTime(0.1, p50), "unet": unet},
+        models={"text_to_image": ModelTime(0.1, p50), "denoiser": denoiser},
     )
 
 
 @pytest.fixture
 def results() -> Results:
-    """Those of a whole load test, made up."""
+    """The results of a whole load test, made up."""
     return Results(
         about={"date": "2026-11-23", "processor": "a <fast> one", "cores": 2},
         levels=[

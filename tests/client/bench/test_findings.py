@@ -14,8 +14,8 @@ def test_all_figures_of_a_whole_load_test(results):
     assert "4.50 images/s against 3.00 with one active request, 1.50 times as many" in batching
     assert "p50 latency 1500 ms against 3000 ms, 2.00 times shorter" in batching
     assert "sharing steps gives 1.50 times that" in batching
-    assert "a UNet call took 4.0 ms + 8.0 ms a sample" in cost
-    assert "no batch can make the UNet more than 1.50 times faster" in cost
+    assert "a denoiser call took 4.0 ms + 8.0 ms a sample" in cost
+    assert "no batch can make the denoiser more than 1.50 times faster" in cost
 
 
 def test_without_a_baseline_nothing_is_said_of_it(results):
@@ -25,8 +25,8 @@ def test_without_a_baseline_nothing_is_said_of_it(results):
 
 def test_no_fixed_cost_is_not_made_up(results):
     for k, level in enumerate(results.levels):
-        unet = replace(level.models["unet"], queue=0.0, compute=20.0 * level.samples_per_step - 2)
-        results.levels[k] = replace(level, models={**level.models, "unet": unet})
+        denoiser = replace(level.models["denoiser"], queue=0.0, compute=20.0 * level.samples_per_step - 2)
+        results.levels[k] = replace(level, models={**level.models, "denoiser": denoiser})
     assert "There is no fixed cost to share" in findings(results)[-1]
 
 

@@ -20,7 +20,7 @@ def test_latencies_are_those_that_perf_analyzer_printed():
     assert sorted(profile.latencies)[8] == pytest.approx(1873.248, abs=0.001)  # its p50 is the upper middle one
 
 
-def test_throughput_counts_from_the_first_request_to_the_last_picture():
+def test_throughput_counts_from_the_first_request_to_the_last_image():
     profile = read_profile(RECORDED / "profile.json")
     requests = json.loads((RECORDED / "profile.json").read_text())["experiments"][0]["requests"]
     sent = [request["timestamp"] for request in requests]
@@ -48,8 +48,8 @@ def test_a_profile_without_requests_is_told(tmp_path):
 
 
 def test_model_times():
-    unet = read_model_time(RECORDED / "unet_v1.report.csv")
-    assert (unet.queue, unet.compute) == (0.129, pytest.approx(0.080 + 54.221 + 0.216))
+    denoiser = read_model_time(RECORDED / "denoiser_v1.report.csv")
+    assert (denoiser.queue, denoiser.compute) == (0.129, pytest.approx(0.080 + 54.221 + 0.216))
     front = read_model_time(RECORDED / "report.csv")
     assert (front.queue, front.compute) == (0.411, pytest.approx(0.082 + 1876.006 + 0.372))
 

@@ -21,7 +21,7 @@ def folder(results: Results, tmp_path: Path) -> Path:
 
 
 class Page(HTMLParser):
-    """Checks that elements are closed in order, and keeps what is needed of them."""
+    """A parser that checks the nesting of elements and keeps their names, links and text."""
 
     VOID = ("meta",)
 
@@ -66,7 +66,7 @@ def test_json_holds_every_figure_and_the_sentences(folder, results):
     assert record["findings"] == findings(results)
     assert len(record["levels"]) == len(results.levels)
     assert record["levels"][0]["latency"] == {"p50": 1300, "p90": 1950, "p99": 2600}
-    assert record["levels"][0]["models"]["unet"] == {"queue": 0.5, "compute": 67.5}
+    assert record["levels"][0]["models"]["denoiser"] == {"queue": 0.5, "compute": 67.5}
     assert record["in_process"][0] == {"workload": "uniform", "concurrency": 1, "images_per_second": 5.0}
 
 
@@ -76,12 +76,12 @@ def test_csv_has_a_row_for_every_run(folder, results):
     assert [row["server"] for row in rows].count(BASELINE) == 2
     assert len(rows) == len(results.levels)
     assert rows[0]["latency_p99"] == "2600"
-    assert rows[0]["models_unet_compute"] == "67.5"
+    assert rows[0]["models_denoiser_compute"] == "67.5"
 
 
-def test_the_picture_can_be_opened(folder):
-    with Image.open(folder / "report.png") as picture:
-        assert picture.width > 800
+def test_the_plots_can_be_opened(folder):
+    with Image.open(folder / "report.png") as image:
+        assert image.width > 800
 
 
 def test_the_terminal_shows_the_tables(results, capsys):

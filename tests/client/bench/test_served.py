@@ -29,9 +29,9 @@ def test_some_requests_at_once(analyzer, server, target):
     assert 1 < level.samples_per_step <= 3
     assert 0 < level.latency.p50 <= level.latency.p90 <= level.latency.p99
     assert level.images_per_second <= 3000 / level.latency.p50 * 2
-    assert level.models.keys() == {"text_to_image", "text_encoder", "unet", "vae_decoder"}
+    assert level.models.keys() == {"text_to_image", "text_encoder", "denoiser", "vae_decoder"}
     assert all(0 < time.compute < level.latency.p99 for name, time in level.models.items() if name != "text_to_image")
-    assert level.models["unet"].compute * 4 < level.latency.p99
+    assert level.models["denoiser"].compute * 4 < level.latency.p99
 
 
 @pytest.mark.parametrize("rate", [3, 0.9])
@@ -57,8 +57,8 @@ def test_streams(server):
     with Client(server.grpc_url) as client:
         streamed = measure_streams(client, uniform(4, PROMPTS, {"num_inference_steps": 6}), 2)
     assert (streamed.requests, streamed.concurrency) == (4, 2)
-    assert 0 < streamed.first_preview.p50 < streamed.picture.p50
-    assert 0 < streamed.between_previews.p50 < streamed.picture.p50 / 3
+    assert 0 < streamed.first_preview.p50 < streamed.image.p50
+    assert 0 < streamed.between_previews.p50 < streamed.image.p50 / 3
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ def test_uniform_requests_differ_in_prompt_and_seed_alone():
     assert all(request.keys() == {"prompt", "seed", "num_inference_steps"} for request in workload.requests)
 
 
-def test_mixed_requests_have_4_to_50_steps_two_samplers_and_guidance_on_and_off():
+def test_mixed_requests_vary_in_steps_sampler_and_guidance():
     requests = mixed(200, PROMPTS).requests
     steps = [request["num_inference_steps"] for request in requests]
     assert (min(steps), max(steps)) == (4, 50)

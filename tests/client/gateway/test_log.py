@@ -22,7 +22,7 @@ PATH = "/v1/images/generations"
 
 @pytest.fixture
 def lines(caplog):
-    """The lines that the gateway has logged, as it would write them, once there are so many: they follow the answer."""
+    """The lines that the gateway has logged, as it would write them, once there are `count`: they follow the answer."""
     caplog.set_level(logging.INFO, "triton_diffusion")
 
     def parsed(count: int) -> list[dict]:
@@ -131,7 +131,7 @@ def test_no_prompt_is_ever_logged(mock_gateway, lines):
     assert "secret" not in json.dumps(lines(4))
 
 
-def test_probes_are_logged_where_they_fail_only(mock_gateway, lines, unused_url):
+def test_probes_are_logged_only_if_they_fail(mock_gateway, lines, unused_url):
     for address in (mock_gateway(), mock_gateway(AsyncClient(unused_url, retries=0))):
         for path in ("healthz", "readyz", "metrics"):
             httpx2.get(f"{address}/{path}")

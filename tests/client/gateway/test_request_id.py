@@ -15,7 +15,7 @@ PROMPT = "a small red circle on the left of a blue background"
 
 
 def grep(pattern: str, *logs: Path, lines: int) -> list[dict]:
-    """The lines with `pattern` in them, once there are so many: the models write theirs after the answer."""
+    """The lines with `pattern` in them, once there are `lines`: the models write theirs after the answer."""
     deadline = time.monotonic() + 20
     while True:
         found = subprocess.run(["grep", "-h", pattern, *logs], capture_output=True, text=True).stdout.splitlines()

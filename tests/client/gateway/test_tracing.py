@@ -24,7 +24,7 @@ def receiver():
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_generation_is_a_span_of_the_callers_trace_and_the_server_hears_of_it(mock_gateway, receiver, stream):
+def test_a_generation_is_a_span_of_the_callers_trace_known_to_the_server(mock_gateway, receiver, stream):
     traces = []
 
     class Watching(MockTransport):

@@ -25,7 +25,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def page(browser: Browser, page_url: str) -> Iterator[Page]:
-    """A visitor who has opened the page. Whatever it asks the outside for fails the test."""
+    """A visitor's page. A request of it to any other host fails the test."""
     outside: list[str] = []
     page = browser.new_page()
     page.on("request", lambda request: outside.append(request.url) if _outside(request.url, page_url) else None)

@@ -19,7 +19,7 @@ from triton_diffusion._metrics import ServerMetrics, server_metrics
 from tests.support.browsing import fill, generate, press, served_page, visit
 from tests.support.launching import Server
 
-# Keeps every picture that the stage shows, as [class, address].
+# Keeps every image that the stage shows, as [class, address].
 WATCH = """
 window.seen = [];
 new MutationObserver(() => {
@@ -37,7 +37,7 @@ def final(page: Page) -> str:
     return page.locator("#stage img.final").get_attribute("src") or ""
 
 
-def test_previews_change_until_the_picture_is_what_the_sdk_gets(page, server, tmp_path):
+def test_previews_change_until_the_image_is_what_the_sdk_gets(page, server, tmp_path):
     fill(page, prompt="a small white triangle on a green background", seed="7")
     page.evaluate(WATCH)
     generate(page)
@@ -65,7 +65,7 @@ def test_cancelling_stops_the_work_within_a_step(page, server):
     page.locator(".stage[data-state=cancelled]").wait_for()
     done = int(re.findall(r"Cancelled after (\d+) of 150 steps", page.locator(".caption").inner_text())[0])
     until(lambda: metrics(server).requests_cancelled == before.requests_cancelled + 1)
-    assert done <= metrics(server).unet_steps - before.unet_steps < 150
+    assert done <= metrics(server).denoiser_steps - before.denoiser_steps < 150
     fill(page, steps="5")
     generate(page)
 
@@ -95,7 +95,7 @@ def test_a_bad_value_gets_the_line_that_the_sdk_says(page, server, field, argume
     assert page.locator(".stage [role=alert]").inner_text() == str(error.value)
 
 
-def test_an_earlier_picture_comes_back_with_its_settings(page):
+def test_an_earlier_image_comes_back_with_its_settings(page):
     fill(page, prompt="a red circle", seed="1", steps="5")
     generate(page)
     first = final(page)
@@ -110,7 +110,7 @@ def test_an_earlier_picture_comes_back_with_its_settings(page):
     expect(page.locator("#steps input[type=number]")).to_have_value("5")
 
 
-def test_the_copied_code_makes_the_same_picture(page, tmp_path):
+def test_the_copied_code_makes_the_same_image(page, tmp_path):
     fill(page, prompt="a 'large' red circle", seed="3", steps="5")
     generate(page)
     page.locator("#code button").first.click()

@@ -1,4 +1,4 @@
-"""A picture in the making, without a server."""
+"""The generation of an image as the page follows it, without a server."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -9,7 +9,7 @@ from PIL import Image
 from triton_diffusion import AsyncClient, Completed, InvalidRequest, MockTransport, Preview, Progress, Queued
 from triton_diffusion.web.run import PREVIEWS, Run, State
 
-PICTURE = Image.new("RGB", (64, 64))
+IMAGE = Image.new("RGB", (64, 64))
 
 
 class Scripted(AsyncClient):
@@ -46,23 +46,23 @@ async def states(run: Run, client: AsyncClient, stop_after: int | None = None, p
     return seen
 
 
-def test_a_picture_on_its_way(run):
-    events = [Queued(2), Progress(0, 2), Progress(1, 2), Preview(1, 2, [PICTURE]), Progress(2, 2), Completed([PICTURE])]
+def test_an_image_on_its_way(run):
+    events = [Queued(2), Progress(0, 2), Progress(1, 2), Preview(1, 2, [IMAGE]), Progress(2, 2), Completed([IMAGE])]
     client, made = Scripted(*events, pause=0.06), Run({"prompt": "a circle"})
     seen = run(states(made, client))
     assert seen == [State.WAITING] * 2 + [State.RUNNING] * (len(seen) - 3) + [State.DONE]
-    assert (made.position, made.step, made.num_steps, made.image) == (2, 2, 2, PICTURE)
+    assert (made.position, made.step, made.num_steps, made.image) == (2, 2, 2, IMAGE)
     assert 0 < made.first_step < made.first_preview < made.last_step < made.seconds
 
 
 def test_events_that_come_faster_than_the_eye_are_shown_together(run):
-    client = Scripted(*(Progress(step, 1000) for step in range(1001)), Completed([PICTURE]))
+    client = Scripted(*(Progress(step, 1000) for step in range(1001)), Completed([IMAGE]))
     assert len(run(states(Run({"prompt": "a circle"}), client))) < 50
 
 
 @pytest.mark.parametrize(("steps", "interval"), [(None, 1), (1, 1), (20, 1), (21, 2), (150, 8), (0, 1)])
 def test_previews_are_few_enough(run, steps, interval):
-    client = Scripted(Completed([PICTURE]))
+    client = Scripted(Completed([IMAGE]))
     run(states(Run({"prompt": "a circle", "num_inference_steps": steps}), client))
     assert client.asked["preview_interval"] == interval
     assert steps is None or steps / interval <= PREVIEWS
@@ -76,7 +76,7 @@ def test_stopping_ends_the_stream(run):
 
 
 def test_one_without_a_place_waits_and_can_be_stopped(run):
-    client, made = Scripted(Completed([PICTURE])), Run({"prompt": "a circle"})
+    client, made = Scripted(Completed([IMAGE])), Run({"prompt": "a circle"})
     assert run(states(made, client, stop_after=1, places=0)) == [State.WAITING, State.CANCELLED]
     assert client.asked == {}
 

@@ -1,4 +1,4 @@
-"""The code to copy: that it makes the same picture is seen in test_page.py; here what could break it."""
+"""The code to copy: that it makes the same image is seen in test_page.py; here is what could break it."""
 
 import ast
 import json

@@ -18,26 +18,26 @@ def finished(prompt: str, **options: int) -> Run:
     return Run({}, State.DONE, step=4, num_steps=4, image=image, first_step=0.1, last_step=0.3, seconds=0.456)
 
 
-def test_a_picture_carries_its_settings(tmp_path):
-    picture = view.picture(finished("a circle"))
-    (tmp_path / "a.png").write_bytes(b64decode(picture.png.partition(",")[2]))
+def test_an_image_carries_its_settings(tmp_path):
+    result = view.result(finished("a circle"))
+    (tmp_path / "a.png").write_bytes(b64decode(result.png.partition(",")[2]))
     settings = read_settings(tmp_path / "a.png")
     assert (settings["prompt"], settings["seed"]) == ("a circle", 7)
-    assert picture.png in view.of_picture(picture)
-    assert "0.46 s" in view.of_picture(picture)
-    assert "4 steps of 50 ms" in view.of_picture(picture)
+    assert result.png in view.of_result(result)
+    assert "0.46 s" in view.of_result(result)
+    assert "4 steps of 50 ms" in view.of_result(result)
 
 
 def test_thumbnails_are_small():
-    picture = view.picture(finished("a circle", width=512, height=256))
-    assert Image.open(io.BytesIO(b64decode(picture.thumbnail.partition(",")[2]))).size == (128, 64)
+    result = view.result(finished("a circle", width=512, height=256))
+    assert Image.open(io.BytesIO(b64decode(result.thumbnail.partition(",")[2]))).size == (128, 64)
 
 
 @pytest.mark.parametrize(
     "html",
     [
-        view.of_picture(view.picture(finished(SCRIPT))),
-        view.grid([view.picture(finished('"' + SCRIPT))]),
+        view.of_result(view.result(finished(SCRIPT))),
+        view.grid([view.result(finished('"' + SCRIPT))]),
         view.of_run(Run({}, State.FAILED, error=SCRIPT)),
         view.failure(SCRIPT),
     ],

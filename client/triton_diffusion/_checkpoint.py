@@ -1,0 +1,93 @@
+"""The checkpoint that a server serves, and what the server takes, as it describes both itself."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ._request import Value
+
+DESCRIBE_TIMEOUT = 5.0  # seconds that a finished image waits for the description that its settings are completed from
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """A sampler of the server."""
+
+    timestep_spacing: str  # of a request that names this sampler and no spacing
+    options: tuple[str, ...] = ()  # the fields that this sampler heeds beside those of every sampler, such as "eta"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The checkpoint that a server serves, its defaults, and the names that the server takes.
+
+    Heights and widths are in pixels, both ends of a range included. A default is the value for a request that does not
+    name the field.
+    """
+
+    name: str
+    height: int  # default
+    width: int  # default
+    height_range: tuple[int, int]
+    width_range: tuple[int, int]
+    multiple: int  # that heights and widths must be of
+    guidance_scale: float  # default
+    num_inference_steps: int = 20  # default
+    sampler: str = "dpmpp_2m"  # default
+    timestep_spacing: str = "karras"  # default, with the default sampler
+    samplers: Mapping[str, Sampler] = field(default_factory=dict)
+    timestep_spacings: tuple[str, ...] = ()
+    aliases: Mapping[str, tuple[str, str | None]] = field(default_factory=dict)  # other names: sampler, and spacing
+    networks: tuple[str, ...] = ()  # the Triton models beside `diffusion` and `text_to_image`
+    limits: Mapping[str, str] = field(default_factory=dict)  # field of a request: what is allowed, such as "1 to 1000"
+
+    def image_bytes(self, fields: Mapping[str, Value]) -> int:
+        """The size of all images of a request for `fields`: UINT8 [N,H,W,3]."""
+        height, width = int(fields.get("height", self.height)), int(fields.get("width", self.width))
+        return int(fields.get("num_images", 1)) * height * width * 3
+
+    def sampling(self, fields: Mapping[str, Value]) -> dict[str, Value]:
+        """Sampler, spacing and number of steps of a request for `fields`, its own and the server's defaults.
+
+        A sampler that has been named stays as it was named. A spacing that is not known here is left out: that of a
+        sampler which the server does not list.
+        """
+        used: dict[str, Value] = {"sampler": self.sampler, "timestep_spacing": self.timestep_spacing}
+        if "sampler" in fields:
+            name = str(fields["sampler"])
+            sampler, spacing = self.aliases.get(name, (name, None))
+            if spacing is None and sampler in self.samplers:
+                spacing = self.samplers[sampler].timestep_spacing
+            used = {"sampler": name} if spacing is None else {"sampler": name, "timestep_spacing": spacing}
+        used["num_inference_steps"] = self.num_inference_steps
+        return used | {name: fields[name] for name in (*used, "timestep_spacing") if name in fields}
+
+
+def read_checkpoint(description: str) -> Checkpoint | None:
+    """The checkpoint of `description`: JSON, the parameter `description` in Triton's configuration of the model
+    `diffusion`. None for text that is no such description: another program's, or an older server's."""
+    try:
+        found = json.loads(description)
+        defaults = found["defaults"]
+        return Checkpoint(
+            name=found["name"],
+            height=found["height"],
+            width=found["width"],
+            height_range=tuple(found["height_range"]),
+            width_range=tuple(found["width_range"]),
+            multiple=found["vae_factor"],
+            guidance_scale=defaults["guidance_scale"],
+            num_inference_steps=defaults["num_inference_steps"],
+            sampler=defaults["sampler"],
+            timestep_spacing=defaults["timestep_spacing"],
+            samplers={
+                name: Sampler(each["timestep_spacing"], tuple(each["options"]))
+                for name, each in found["samplers"].items()
+            },
+            timestep_spacings=tuple(found["timestep_spacings"]),
+            aliases={name: (sampler, spacing) for name, (sampler, spacing) in found["aliases"].items()},
+            networks=tuple(found["networks"]),
+            limits={name: each["allowed"] for name, each in found["fields"].items()},
+        )
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None

@@ -1,0 +1,32 @@
+"""The settings that an image was made with, under the names of the arguments of `Client.text_to_image`."""
+
+from collections.abc import Mapping
+
+from .._checkpoint import Checkpoint
+from .._request import Request, Value
+from .._settings import DATATYPES
+
+# Of several images each is made again alone, by its own seed. The order of admission and previews change no image.
+_NOT_OF_ONE_IMAGE = ("num_images", "priority", "preview_interval")
+
+
+def settings_used(request: Request, checkpoint: Checkpoint | None, version: str) -> dict[str, Value]:
+    """All that makes an image of `request` again but its seed and size: the given settings and the server's defaults.
+
+    checkpoint: what the server serves, if it says so; without it there are no defaults. version: of the Triton model
+    that answered.
+    """
+    given = {name: value for name, value in request.fields.items() if name not in _NOT_OF_ONE_IMAGE}
+    settings: dict[str, Value] = {"prompt": given["prompt"], "negative_prompt": ""}
+    if checkpoint is not None:
+        settings |= checkpoint.sampling(given)
+        settings["guidance_scale"] = checkpoint.guidance_scale
+    settings |= given
+    settings["model"] = request.model if checkpoint is None else checkpoint.name
+    settings["model_version"] = version
+    return settings
+
+
+def arguments_of(settings: Mapping[str, Value]) -> dict[str, Value]:
+    """Those of `settings` that are arguments of `Client.text_to_image`."""
+    return {name: value for name, value in settings.items() if name in DATATYPES and name not in _NOT_OF_ONE_IMAGE}

@@ -1,0 +1,77 @@
+"""The server's description of itself: read, and used to fill in defaults."""
+
+import json
+
+import pytest
+from triton_diffusion import Checkpoint, Sampler
+from triton_diffusion._checkpoint import read_checkpoint
+
+from tests.support.description import DESCRIBED, DESCRIPTION
+
+
+@pytest.fixture
+def checkpoint() -> Checkpoint:
+    found = read_checkpoint(DESCRIPTION)
+    assert found is not None
+    return found
+
+
+def test_everything_that_the_server_says_is_there(checkpoint):
+    assert checkpoint == Checkpoint(
+        name="shapes",
+        height=128,
+        width=128,
+        height_range=(64, 128),
+        width_range=(64, 256),
+        multiple=8,
+        guidance_scale=2.0,
+        num_inference_steps=25,
+        sampler="pndm",
+        timestep_spacing="leading",
+        samplers={
+            "ddim": Sampler("trailing", ("eta",)),
+            "dpmpp_2m": Sampler("karras"),
+            "euler_ancestral": Sampler("linspace", ("eta",)),
+            "pndm": Sampler("trailing"),
+        },
+        timestep_spacings=("leading", "trailing", "linspace", "karras"),
+        aliases={"Euler a": ("euler_ancestral", None), "DPM++ 2M Karras": ("dpmpp_2m", "karras")},
+        networks=("denoiser", "vae_decoder"),
+        limits={"num_inference_steps": "1 to 1000", "eta": "0 to 1"},
+    )
+
+
+@pytest.mark.parametrize("missing", DESCRIBED)
+def test_a_description_that_is_incomplete_is_none(missing):
+    assert read_checkpoint(json.dumps({name: value for name, value in DESCRIBED.items() if name != missing})) is None
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "7", '{"defaults": []}'])
+def test_any_other_text_is_no_description(text):
+    assert read_checkpoint(text) is None
+
+
+@pytest.mark.parametrize(
+    ("given", "used"),
+    [
+        ({}, {"sampler": "pndm", "timestep_spacing": "leading"}),
+        ({"timestep_spacing": "karras"}, {"sampler": "pndm", "timestep_spacing": "karras"}),
+        ({"sampler": "ddim"}, {"sampler": "ddim", "timestep_spacing": "trailing"}),
+        ({"sampler": "ddim", "timestep_spacing": "leading"}, {"sampler": "ddim", "timestep_spacing": "leading"}),
+        ({"sampler": "Euler a"}, {"sampler": "Euler a", "timestep_spacing": "linspace"}),
+        ({"sampler": "DPM++ 2M Karras"}, {"sampler": "DPM++ 2M Karras", "timestep_spacing": "karras"}),
+        ({"sampler": "restart"}, {"sampler": "restart"}),
+        ({"sampler": "restart", "timestep_spacing": "karras"}, {"sampler": "restart", "timestep_spacing": "karras"}),
+    ],
+)
+def test_sampler_and_spacing_are_filled_in_as_the_server_does(checkpoint, given, used):
+    assert checkpoint.sampling({"prompt": "a", **given}) == {**used, "num_inference_steps": 25}
+
+
+def test_a_number_of_steps_that_was_given_stays(checkpoint):
+    assert checkpoint.sampling({"num_inference_steps": 3})["num_inference_steps"] == 3
+
+
+def test_the_size_of_a_requests_images(checkpoint):
+    assert checkpoint.image_bytes({}) == 128 * 128 * 3
+    assert checkpoint.image_bytes({"num_images": 2, "width": 64}) == 2 * 128 * 64 * 3

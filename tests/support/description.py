@@ -1,0 +1,33 @@
+"""A server's description of itself, as the export writes it into the configuration of the model `diffusion`."""
+
+import json
+from typing import Any
+
+DESCRIBED: dict[str, Any] = {
+    "name": "shapes",
+    "height": 128,
+    "width": 128,
+    "height_range": [64, 128],
+    "width_range": [64, 256],
+    "vae_factor": 8,
+    "defaults": {
+        "sampler": "pndm",
+        "timestep_spacing": "leading",
+        "num_inference_steps": 25,
+        "guidance_scale": 2.0,
+    },
+    "networks": {"denoiser": {"max_batch": 16}, "vae_decoder": {"max_batch": 8}},
+    "samplers": {
+        "ddim": {"timestep_spacing": "trailing", "options": ["eta"]},
+        "dpmpp_2m": {"timestep_spacing": "karras", "options": []},
+        "euler_ancestral": {"timestep_spacing": "linspace", "options": ["eta"]},
+        "pndm": {"timestep_spacing": "trailing", "options": []},
+    },
+    "timestep_spacings": ["leading", "trailing", "linspace", "karras"],
+    "aliases": {"Euler a": ["euler_ancestral", None], "DPM++ 2M Karras": ["dpmpp_2m", "karras"]},
+    "fields": {
+        "num_inference_steps": {"datatype": "INT32", "shape": [1], "default": 25, "allowed": "1 to 1000"},
+        "eta": {"datatype": "FP32", "shape": [1], "allowed": "0 to 1"},
+    },
+}
+DESCRIPTION = json.dumps(DESCRIBED)
