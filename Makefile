@@ -10,7 +10,7 @@ PACKAGES := export shapes benchmarks docker client/triton_diffusion model_reposi
 export TOKENIZERS_PARALLELISM := false
 
 .DEFAULT_GOAL := help
-.PHONY: help demo export serve page test test-slow latency bench resilience dashboard rules ladder lint lock format clean
+.PHONY: help demo export serve page test test-slow latency loop bench resilience dashboard rules ladder lint lock format clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ test-slow: $(VENV)/installed ## Run the tests that take minutes or gigabytes
 latency: $(EXPORTED) ## Measure where the milliseconds of one served image go
 	$(RUN) -m benchmarks.latency
 
+loop: $(VENV)/installed ## Measure the milliseconds that the loop adds to a step
+	$(RUN) -m benchmarks.loop
+
 bench: $(EXPORTED) ## Load-test the server with perf_analyzer, write build/bench/report.html (minutes)
 	$(RUN) -m benchmarks.load --output build/bench
 
@@ -49,6 +52,7 @@ RULE := docker/kubernetes/components/monitoring/prometheus-rule.yaml
 rules: ## Copy docker/monitoring/prometheus/rules.yml for Kubernetes
 	sed -i '/^spec:/q' $(RULE)
 	sed 's/^./  &/' docker/monitoring/prometheus/rules.yml >> $(RULE)
+
 resilience: $(EXPORTED) ## Kill, restart and overload servers and count what is lost, into docs/resilience.json (minutes)
 	$(RUN) -m benchmarks.resilience --output docs/resilience.json
 

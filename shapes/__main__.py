@@ -26,7 +26,7 @@ def evaluate(
     repository: Repository = Path("model_repository"),
     output: Annotated[Path, typer.Option(help="The figures as JSON.")] = SHIPPED / "evaluation.json",
 ) -> None:
-    """Measure how often the pictures show what their prompts say, through the exported graphs."""
+    """Measure how often the images show what their prompts say, through the exported graphs."""
     from shapes.evaluate import exported_accuracy
 
     figures = exported_accuracy(repository)
@@ -38,11 +38,11 @@ def evaluate(
 
 
 @app.command()
-def pictures(
+def images(
     repository: Repository = Path("model_repository"),
-    output: Annotated[Path, typer.Option(help="The picture to write.")] = Path("docs/images.png"),
+    output: Annotated[Path, typer.Option(help="PNG to write.")] = Path("docs/images.png"),
 ) -> None:
-    """Write a grid of pictures with their prompts, held-out combinations among them."""
+    """Write a grid of images with their prompts, held-out combinations among them."""
     from shapes.images import write_grid
 
     write_grid(repository, output)

@@ -1,4 +1,4 @@
-"""Reads a picture back into words, by fixed rules: the judge of whether a prompt was followed."""
+"""Analyser: reads an image back into words, by fixed rules, and so judges if a prompt was followed."""
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -45,7 +45,7 @@ def analyse(image: np.ndarray) -> Scene | None:
         return None
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
-    if bottom - top == len(image):  # no figure but the whole picture
+    if bottom - top == len(image):  # no figure but the whole image
         return None
     figure = mask[top:bottom, left:right]
 

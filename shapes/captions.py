@@ -1,4 +1,4 @@
-"""What people might type for a scene, in a few phrasings, with or without every detail."""
+"""Captions that people might type for a scene, in a few phrasings, with or without every detail."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""How often the pictures show what their prompts say."""
+"""Evaluation: the share of images that show what their prompts say."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -61,7 +61,7 @@ def pipeline_accuracy(pipeline: StableDiffusionPipeline, guidance_scale: float) 
     prompts = evaluation_prompts(48, 16, seed=3)
     pipeline.scheduler = DPMSolverMultistepScheduler.from_config(pipeline.scheduler.config, use_karras_sigmas=True)
     pipeline.set_progress_bar_config(disable=True)
-    images = pipeline(
+    generated = pipeline(
         [caption for _, caption in prompts],
         num_inference_steps=15,
         guidance_scale=guidance_scale,
@@ -69,6 +69,6 @@ def pipeline_accuracy(pipeline: StableDiffusionPipeline, guidance_scale: float) 
         output_type="np",
     ).images
     scenes = [scene for scene, _ in prompts]
-    pictures = list(np.rint(images * 255).astype(np.uint8))
-    figures = accuracy(scenes, pictures)
-    return {**figures, "held_out": accuracy(scenes[48:], pictures[48:])["all"]}
+    images = list(np.rint(generated * 255).astype(np.uint8))
+    figures = accuracy(scenes, images)
+    return {**figures, "held_out": accuracy(scenes[48:], images[48:])["all"]}

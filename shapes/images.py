@@ -1,4 +1,4 @@
-"""A grid of pictures with their prompts, for people to look at."""
+"""A grid of images with their prompts, for people to look at."""
 
 from pathlib import Path
 
@@ -27,7 +27,7 @@ MARGIN, CAPTION_HEIGHT = 12, 34
 
 
 def write_grid(repository: Path, output: Path) -> None:
-    """Generate one picture a prompt with every default and write them, captioned, to `output`."""
+    """Generate one image a prompt with every default and write them, captioned, to `output`."""
     with InProcess(repository) as generator:
         futures = [generator.generate(prompt, seed=7) for prompt in PROMPTS]
         images = [future.result()[0] for future in futures]

@@ -1,8 +1,8 @@
-"""What a latent of the shipped checkpoint means: a sixteenth-size picture, and how brightness slopes inside a cell.
+"""The latent of the shipped checkpoint: a small image, and the slope of brightness inside each cell.
 
 A freely trained autoencoder hides colour in latent directions of small variance, where the diffusion noise drowns it
 before the prompt can decide it, and the UNet then never learns colour. Here the latent is a fixed linear function of
-the picture instead: three channels are the picture reduced eightfold, as loud as anything in it, and the fourth tells
+the image instead: three channels are the image reduced eightfold, as loud as anything in it, and the fourth tells
 apart the ways an edge can cross a cell. Encoder, decoder and UNet can then be trained side by side.
 """
 

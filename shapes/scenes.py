@@ -33,7 +33,7 @@ HELD_OUT = {("circle", "purple"), ("square", "yellow"), ("triangle", "green")}
 
 @dataclass(frozen=True)
 class Scene:
-    """What a picture shows, in words."""
+    """The content of an image, in words."""
 
     shape: str
     colour: str

@@ -1,4 +1,4 @@
-"""The tokenizer and the text encoder, which learns what captions mean before any picture is made.
+"""The tokenizer and the text encoder, which learns what captions mean before any image is made.
 
 A text encoder with random weights mixes the two colour words of a caption, and the UNet is slow to take them apart.
 So it is first taught to tell the five attributes, from the end-of-text token on: that leaves them linearly readable in

@@ -38,7 +38,7 @@ def new_unet() -> UNet2DConditionModel:
 
 def new_scheduler() -> DDIMScheduler:
     """DDPM's linear betas: their last signal-to-noise ratio is small enough that the background does not leak
-    through it, where Stable Diffusion's schedule would show the UNet the mean of a flat picture even at the last step.
+    through it, where Stable Diffusion's schedule would show the UNet the mean of a flat image even at the last step.
     """
     return DDIMScheduler(
         beta_schedule="linear",

@@ -11,7 +11,7 @@ from shapes.latents import LATENT_CHANNELS, latent_of
 from shapes.scenes import IMAGE_SIZE, TRAINING_SCENES, draw, to_pixels
 
 EDGE_WEIGHT = 10.0
-"""How much more a pixel near an edge counts than one of the plain background, of which there are far more."""
+"""Weight of a pixel near an edge, against one of the plain background, of which there are far more."""
 LATENT_NOISE = 0.05
 """Standard deviation of the error that the decoder learns to look past: the UNet's latents are not perfect."""
 
@@ -31,7 +31,7 @@ def new_vae() -> AutoencoderKL:
 
 
 def scene_batches(batch_size: int, seed: int) -> Iterator[torch.Tensor]:
-    """Endless pictures of training scenes: float32 (B, 3, 128, 128) in -1..1."""
+    """Endless images of training scenes: float32 (B, 3, 128, 128) in -1..1."""
     rng = np.random.default_rng(seed)
     while True:
         scenes = rng.choice(len(TRAINING_SCENES), batch_size)
@@ -39,7 +39,7 @@ def scene_batches(batch_size: int, seed: int) -> Iterator[torch.Tensor]:
 
 
 def decoder_loss(vae: AutoencoderKL, pixels: torch.Tensor) -> torch.Tensor:
-    """How far the picture decoded from the latent of `pixels`, slightly disturbed, is from `pixels`."""
+    """Distance of the image decoded from the latent of `pixels`, slightly disturbed, from `pixels`."""
     latent = latent_of(pixels)
     error = vae.decode(latent + LATENT_NOISE * torch.randn_like(latent)).sample - pixels
     weight = 1 + EDGE_WEIGHT * nearness_to_edges(pixels)

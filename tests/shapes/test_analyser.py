@@ -1,4 +1,4 @@
-"""The judge of pictures must itself be right."""
+"""The judge of images must itself be right."""
 
 import numpy as np
 import pytest

@@ -50,7 +50,7 @@ def test_finished_stages_are_kept(trained, monkeypatch):
     assert (trained / "unet/diffusion_pytorch_model.safetensors").read_bytes() == before
 
 
-def test_the_preview_map_turns_a_latent_into_the_small_picture():
+def test_the_preview_map_turns_a_latent_into_the_small_image():
     pixels = to_pixels(np.stack([draw(scene, np.random.default_rng(0)) for scene in TRAINING_SCENES[:8]]))
     maps = fit_latent_rgb()
     rgb = torch.einsum("bchw,cd->bdhw", latent_of(pixels), torch.tensor(maps["weight"]))
