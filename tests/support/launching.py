@@ -44,9 +44,9 @@ class Server:
             time.sleep(0.02)
 
     def steps_until_idle(self) -> float:
-        """UNet calls that it has made once no request is left in it."""
+        """Denoiser calls that it has made once no request is left in it."""
         self.wait_until_idle(60)
-        return self.metric("diffusion_unet_steps_total")
+        return self.metric("diffusion_denoiser_steps_total")
 
 
 def launch(repository: Path, *options: str, stderr: int | None = None) -> subprocess.Popen[str]:
