@@ -1,4 +1,4 @@
-"""The dashboard, filled by a real load of this machine: python -m benchmarks.dashboard [PICTURE]
+"""The dashboard, filled by a real load of this machine: python -m benchmarks.dashboard [IMAGE]
 
 A server with a short queue and a gateway with two keys serve more and more callers, then too many, then few; some make
 mistakes, some leave early, some are in a hurry. A real Prometheus watches, and its answers to the dashboard's own
@@ -70,7 +70,7 @@ class Callers:
                 time.sleep(chance.uniform(0.2, 1))
 
     def _stream(self, prompt: str, steps: int, chance: random.Random) -> bool:
-        """Ask the server itself; whether there is a picture, or the caller has left."""
+        """Ask the server itself; whether there is an image, or the caller has left."""
         timeout = 4.0 if chance.random() < 0.2 else None
         events = self._client.stream(prompt, num_inference_steps=steps, timeout=timeout)
         leaves = chance.random() < 0.05
@@ -107,7 +107,7 @@ def served(repository: Path) -> Iterator[tuple[Callers, dict[str, str]]]:
 
 
 def main(
-    picture: Annotated[Path, typer.Argument(help="PNG to write.")] = Path("docs/dashboard.png"),
+    image: Annotated[Path, typer.Argument(help="PNG to write.")] = Path("docs/dashboard.png"),
     repository: Path = Path("model_repository"),
 ) -> None:
     """Draw the dashboard as it looks under load."""
@@ -118,8 +118,8 @@ def main(
             callers.become(count)
             time.sleep(seconds)
         callers.end()
-        draw(watching, start, time.time(), picture)
-    print(picture)
+        draw(watching, start, time.time(), image)
+    print(image)
 
 
 if __name__ == "__main__":

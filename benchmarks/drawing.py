@@ -1,4 +1,4 @@
-"""Draws the dashboard's panels from its JSON and a Prometheus: what Grafana does, as far as the dashboard needs it."""
+"""The dashboard's panels, drawn from its JSON and a Prometheus as Grafana would, as far as the dashboard needs it."""
 
 import itertools
 import math
@@ -51,7 +51,7 @@ class Canvas:
         self.figure.text(left / self.size[0], bottom / self.size[1], text, **{"color": TEXT, "va": "center", **style})
 
 
-def draw(source: Prometheus, start: float, end: float, picture: Path) -> None:
+def draw(source: Prometheus, start: float, end: float, image: Path) -> None:
     """All panels between two times, seconds since 1970."""
     matplotlib.use("agg")
     every = panels()
@@ -65,12 +65,12 @@ def draw(source: Prometheus, start: float, end: float, picture: Path) -> None:
         else:
             box = left, bottom, place["w"] * COLUMN - 2 * GAP, place["h"] * LINE - 2 * GAP
             _panel(canvas, box, panel, _asked(source, panel, start, end))
-    canvas.figure.savefig(picture, dpi=80, facecolor=BACKGROUND)
+    canvas.figure.savefig(image, dpi=80, facecolor=BACKGROUND)
     plt.close(canvas.figure)
 
 
 def _asked(source: Prometheus, panel: dict[str, Any], start: float, end: float) -> list[Series]:
-    """What all queries of a panel give."""
+    """The series of all queries of a panel."""
     count = int((end - start) / STEP) + 1
     found = []
     for target in panel["targets"]:
@@ -91,7 +91,7 @@ def _panel(canvas: Canvas, box: tuple[float, float, float, float], panel: dict[s
     frame.set(xticks=[], yticks=[])
     frame.spines[:].set_color(GRID)
     canvas.text(left + 0.1, bottom + height - 0.2, panel["title"], size=11)
-    middle = {"left": left + width / 2, "bottom": bottom + height / 2, "ha": "center"}
+    middle: dict[str, Any] = {"left": left + width / 2, "bottom": bottom + height / 2, "ha": "center"}
     if not found:
         canvas.text(text="No data", color=FAINT, size=13, **middle)
     elif panel["type"] == "stat":
@@ -142,7 +142,7 @@ def _lines(axes: Axes, panel: dict[str, Any], found: list[Series]) -> None:
     axes.yaxis.set_major_locator(MaxNLocator(5))
     axes.yaxis.set_major_formatter(lambda value, _: _with_unit(value, unit))
     legend_style = {"frameon": False, "fontsize": 9, "labelcolor": TEXT, "handlelength": 1.2, "columnspacing": 1.2}
-    width, height = axes.get_position().size * axes.figure.get_size_inches()
+    width, height = axes.bbox.width / axes.figure.dpi, axes.bbox.height / axes.figure.dpi  # inches
     corner = -LABELS / width, -0.2 / height
     axes.legend(loc="upper left", bbox_to_anchor=corner, ncols=4 if width < 5 else 6, **legend_style)
 

@@ -1,7 +1,7 @@
-"""How soon the page shows a picture: python -m benchmarks.page [--output FILE] [--screenshot FILE]
+"""Time until the page shows an image: python -m benchmarks.page [--output FILE] [--screenshot FILE]
 
-A headless Chromium on this machine presses the button, with the page's default settings, one picture after another.
-The clock is the browser's: from the press until the stage holds the first preview, and until it holds the picture.
+A headless Chromium on this machine presses the button, with the page's default settings, one image after another.
+The clock is the browser's: from the press until the stage holds the first preview, and until it holds the image.
 """
 
 import json
@@ -14,12 +14,12 @@ import typer
 from playwright.sync_api import Page
 from triton_diffusion.cli._app import errors_in_one_line
 
-from benchmarks.recording import about
+from benchmarks.recording import machine, write_record
 from tests.support.browsing import chromium, fill, generate, served_page, visit
 from tests.support.replicas import replicas
 
 WARM_UP = 3
-PAUSE = 500  # milliseconds between pictures: Gradio ignores the button for a moment after the last one
+PAUSE = 500  # milliseconds between images: Gradio ignores the button for a moment after the last one
 PROMPTS = (
     "a small purple circle on the right of a green background",
     "a large yellow square on a blue background",
@@ -27,9 +27,9 @@ PROMPTS = (
     "a large red circle on the left of a blue background",
 )
 
-# Milliseconds until the first preview and until the picture, and how many previews were shown.
+# Milliseconds until the first preview and until the image, and how many previews were shown.
 CLICK = """() => new Promise((resolve, reject) => {
-  setTimeout(() => reject(new Error("no picture within 20 s")), 20000);
+  setTimeout(() => reject(new Error("no image within 20 s")), 20000);
   const stage = document.querySelector("#stage"), before = stage.querySelector("img.final")?.src;
   const previews = [];
   const watch = new MutationObserver(() => {
@@ -46,19 +46,19 @@ CLICK = """() => new Promise((resolve, reject) => {
 })"""
 
 
-def measure(page: Page, pictures: int) -> dict[str, float]:
-    """Medians over so many pictures; times in milliseconds."""
+def measure(page: Page, images: int) -> dict[str, float]:
+    """Medians over so many images; times in milliseconds."""
     for _ in range(WARM_UP):
         generate(page)
     clicks = []
-    for _ in range(pictures):
+    for _ in range(images):
         page.wait_for_timeout(PAUSE)
         clicks.append(page.evaluate(CLICK))
     first, whole, previews = zip(*clicks)
     return {
         "first preview": statistics.median(first),
-        "picture": statistics.median(whole),
-        "picture, slowest": max(whole),
+        "image": statistics.median(whole),
+        "image, slowest": max(whole),
         "previews shown": statistics.median(previews),
     }
 
@@ -66,11 +66,11 @@ def measure(page: Page, pictures: int) -> dict[str, float]:
 @errors_in_one_line()
 def main(
     repository: Annotated[Path, typer.Option(help="An exported repository.")] = Path("model_repository"),
-    pictures: Annotated[int, typer.Option(min=1)] = 30,
+    images: Annotated[int, typer.Option(min=1)] = 30,
     output: Annotated[Path | None, typer.Option(help="Write the figures as JSON.")] = None,
-    screenshot: Annotated[Path | None, typer.Option(help="Where to write a picture of the page.")] = None,
+    screenshot: Annotated[Path | None, typer.Option(help="PNG of the page to write.")] = None,
 ) -> None:
-    """Measure how soon the page shows a picture, in Chromium."""
+    """Measure how soon the page shows an image, in Chromium."""
     with (
         tempfile.NamedTemporaryFile("w") as log,
         replicas(repository, 1, log=log) as (replica,),
@@ -79,11 +79,11 @@ def main(
     ):
         page = browser.new_page(viewport={"width": 1100, "height": 800}, device_scale_factor=1.5)
         visit(page, url)
-        figures = {name: round(value) for name, value in measure(page, pictures).items()}
+        figures = {name: round(value) for name, value in measure(page, images).items()}
         typer.echo(json.dumps(figures, indent=2))
         if output is not None:
-            record = {**about(), "chromium": browser.version, "pictures": pictures, "figures": figures}
-            output.write_text(json.dumps(record, indent=1) + "\n")
+            about = {"machine": machine(), "chromium": browser.version}
+            write_record(output, {**about, "images": images, "figures": figures})
         if screenshot is not None:
             visit(page, url)
             for seed, prompt in enumerate(PROMPTS):

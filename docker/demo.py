@@ -1,4 +1,4 @@
-"""One picture from nothing: starts the server on free ports, asks it through the client, stops it.
+"""One image from nothing: starts the server on free ports, asks it through the client, stops it.
 
 python docker/demo.py "a red circle" --output build/demo.png
 """
@@ -15,7 +15,7 @@ from triton_diffusion import Client
 
 
 def main(prompt: str, output: Annotated[Path, typer.Option()] = Path("demo.png"), seed: int = 7) -> None:
-    """Write a picture of PROMPT."""
+    """Write an image of PROMPT."""
     ports = [f"--{name}-port=0" for name in ("http", "grpc", "metrics")]
     launcher = subprocess.Popen(
         [sys.executable, str(Path(__file__).with_name("launcher.py")), *ports], stdout=subprocess.PIPE, text=True

@@ -1,4 +1,4 @@
-"""Where Triton is on this machine: the NGC image's own, or the one that the nvidia-pytriton wheel carries."""
+"""The Triton of this machine: the NGC image's own, or the one that the nvidia-pytriton wheel carries."""
 
 import ctypes
 import os
@@ -10,12 +10,10 @@ import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 
+from launch_error import LaunchError
+
 NGC = Path("/opt/tritonserver")
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
-
-
-class LaunchError(Exception):
-    """One line: what is wrong and what to do about it."""
 
 
 @dataclass(frozen=True)
@@ -73,9 +71,9 @@ def _installation(binary: Path, backends: Path, environment: dict[str, str]) -> 
 
 
 def libpython_folder() -> list[str]:
-    """The folder of libpython, which the stub is linked to; none where the system's linker finds it by itself.
+    """The folder of libpython, which the stub is linked to; none if the system's linker finds it by itself.
 
-    Raises LaunchError where it is missing.
+    Raises LaunchError if it is missing.
     """
     library = f"libpython{PYTHON}.so.1.0"
     folder = Path(sysconfig.get_config_var("LIBDIR") or "/usr/lib")

@@ -6,6 +6,7 @@ Needs nothing but the standard library. A fault at the start is one line on stan
 """
 
 import argparse
+import json
 import shutil
 import signal
 import socket
@@ -17,13 +18,16 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
-from installation import LaunchError, find_installation
+from installation import find_installation
+from launch_error import LaunchError
 from options import parse_arguments
 from plans import check_plans
 from server import ModelLost, Server
 from triton_options import http_host
 
-MODELS = ("diffusion", "text_to_image", "text_encoder", "unet", "vae_decoder")
+MODELS = ("diffusion", "text_to_image")
+"""The models of every repository; the networks beside them differ by checkpoint."""
+WRITE = "write the repository with `python -m export CHECKPOINT`"
 MIN_SHARED_MEMORY = 128 * 2**20
 """Bytes of /dev/shm: tensors travel through it, and the 64 MB that containers get by default run out under load."""
 MOST_LOSSES, WITHIN = 5, 600.0
@@ -33,18 +37,24 @@ MOST_LOSSES, WITHIN = 5, 600.0
 def check_surroundings(arguments: argparse.Namespace) -> None:
     """Find what Triton would stumble over later, and less clearly. Raises LaunchError."""
     check_plans(arguments.repository)
-    for model in MODELS:
+    for model in (*MODELS, *read_networks(arguments.repository)):
         if not (arguments.repository / model / "config.pbtxt").exists():
-            raise LaunchError(
-                f"{arguments.repository / model} is missing or has no config.pbtxt: "
-                "write the repository with `python -m export CHECKPOINT`"
-            )
+            raise LaunchError(f"{arguments.repository / model} is missing or has no config.pbtxt: {WRITE}")
     free = shutil.disk_usage("/dev/shm").free
     if free < MIN_SHARED_MEMORY:
         raise LaunchError(
             f"/dev/shm has {free / 2**20:.0f} MiB free, {MIN_SHARED_MEMORY / 2**20:.0f} are needed: "
             "give the container more (docker run --shm-size=1g) or remove what fills it"
         )
+
+
+def read_networks(repository: Path) -> list[str]:
+    """Names of the networks that the export lists in `repository`. Raises LaunchError."""
+    checkpoint = repository / "diffusion/1/checkpoint.json"
+    try:
+        return list(json.loads(checkpoint.read_text())["networks"])
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise LaunchError(f"{checkpoint} is missing or lists no networks: {WRITE}") from error
 
 
 def take_ports(arguments: argparse.Namespace) -> None:
@@ -87,9 +97,9 @@ def main() -> int:
 
 
 def supervise(start: Callable[[], Server], arguments: argparse.Namespace, stopping: threading.Event) -> None:
-    """Keep a server running until `stopping` is set; start another where the process of a model has died.
+    """Keep a server running until `stopping` is set; start another if the process of a model has died.
 
-    Raises LaunchError where it does not start, ends by itself, or loses models again and again.
+    Raises LaunchError if it does not start, ends by itself, or loses models again and again.
     """
     losses: deque[float] = deque(maxlen=MOST_LOSSES)
     while True:

@@ -6,7 +6,7 @@ import re
 import secrets
 from pathlib import Path
 
-from installation import LaunchError
+from launch_error import LaunchError
 from tls import check_files
 
 ADMIN_KEY = "TRITON_DIFFUSION_ADMIN_KEY"
@@ -14,15 +14,22 @@ LOOPBACK = "127.0.0.1"
 
 
 def parse_arguments(given: list[str] | None = None) -> argparse.Namespace:
-    """The arguments that `given`, by default the command line, says, checked. Raises LaunchError."""
+    """The checked arguments in `given`, by default those of the command line. Raises LaunchError."""
     parser = argparse.ArgumentParser(description="Start Triton with the diffusion model repository.")
-    parser.add_argument("--repository", type=Path, default=Path("model_repository"), help="written by python -m export")
-    parser.add_argument("--ready-timeout", type=float, default=600, help="seconds to wait for the models to load")
-    parser.add_argument("--drain-timeout", type=float, default=60, help="seconds that running requests get to finish")
-    parser.add_argument("--max-queue", type=_count, help="pictures that may wait, more are refused (default: 64)")
-    parser.add_argument("--verbose", action="store_true", help="show all that Triton says while it loads")
-    _add_addresses(parser.add_argument_group("where it listens"))
-    _add_guards(parser.add_argument_group("who may do what (SECURITY.md)"))
+    parser.add_argument(
+        "--repository",
+        type=Path,
+        default=Path("model_repository"),
+        help="model repository that python -m export has written",
+    )
+    parser.add_argument("--ready-timeout", type=float, default=600, help="seconds that the models may take to load")
+    parser.add_argument(
+        "--drain-timeout", type=float, default=60, help="seconds that running requests may take to finish"
+    )
+    parser.add_argument("--max-queue", type=_count, help="images that may wait; more are refused (default: 64)")
+    parser.add_argument("--verbose", action="store_true", help="show Triton's log while the models load")
+    _add_addresses(parser.add_argument_group("addresses"))
+    _add_access(parser.add_argument_group("access (SECURITY.md)"))
     _add_tracing(parser.add_argument_group("traces"))
     arguments = parser.parse_args(given)
     arguments.admin_key = _admin_key(arguments.admin_key_file)
@@ -32,8 +39,10 @@ def parse_arguments(given: list[str] | None = None) -> argparse.Namespace:
 
 def _add_addresses(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--host", default=LOOPBACK, help="address for clients; 0.0.0.0 for every interface")
-    group.add_argument("--metrics-host", default=LOOPBACK, help="address for Prometheus, which should be internal")
-    group.add_argument("--http-port", type=int, default=8000, help="this and the other ports: 0 takes any free one")
+    group.add_argument("--metrics-host", default=LOOPBACK, help="internal address for Prometheus")
+    group.add_argument(
+        "--http-port", type=int, default=8000, help="port for HTTP; for this and the other ports, 0 takes any free one"
+    )
     group.add_argument("--grpc-port", type=int, default=8001)
     group.add_argument("--metrics-port", type=int, default=8002)
     group.add_argument(
@@ -41,29 +50,36 @@ def _add_addresses(group: argparse._ArgumentGroup) -> None:
     )
 
 
-def _add_guards(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--tls-cert", type=Path, help="PEM file: gRPC only over TLS, and HTTP on this machine only")
-    group.add_argument("--tls-key", type=Path, help="PEM file: the certificate's key")
-    group.add_argument("--tls-ca", type=Path, help="PEM file: gRPC clients need a certificate that this CA has signed")
+def _add_access(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--tls-cert", type=Path, help="PEM file: the server's certificate for gRPC; HTTP then stays on 127.0.0.1"
+    )
+    group.add_argument("--tls-key", type=Path, help="PEM file: the private key of that certificate")
+    group.add_argument(
+        "--tls-ca", type=Path, help="PEM file: the CA that signed the certificates of gRPC clients, which then need one"
+    )
     group.add_argument(
         "--admin-key-file",
         type=Path,
-        help="file with the key to the model repository's index, statistics, shared memory, trace and log settings; "
-        f"or set {ADMIN_KEY}; without either they are closed",
+        help="file with the key to the restricted APIs: repository index, statistics, shared memory, trace and log "
+        f"settings; or set {ADMIN_KEY}; without a key they are closed",
     )
     group.add_argument(
         "--client-shared-memory",
         action="store_true",
-        help="let clients on this machine have pictures written into their memory",
+        help="let clients on this machine receive images in shared memory",
     )
 
 
 def _add_tracing(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
-        "--trace-url", type=_url, help="where to send OpenTelemetry's spans: http://collector:4318/v1/traces"
+        "--trace-url", type=_url, help="OpenTelemetry collector for the spans: http://collector:4318/v1/traces"
     )
     group.add_argument(
-        "--trace-rate", type=_count, default=1, help="trace one request in so many; 0: those that bring a trace along"
+        "--trace-rate",
+        type=_count,
+        default=1,
+        help="trace one request in so many; 0: only those with a trace of their own",
     )
 
 
@@ -80,7 +96,7 @@ def _url(text: str) -> str:
 
 
 def _admin_key(file: Path | None) -> str:
-    """The key in `file`, else the environment's, else one that nobody will know."""
+    """The key in `file`, else the environment's, else a random one that nobody knows."""
     if file is None:
         source, key = ADMIN_KEY, os.environ.pop(ADMIN_KEY, None)  # the models need not know it
         if key is None:

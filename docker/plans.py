@@ -1,4 +1,4 @@
-"""Whether this machine can run the TensorRT plans of a repository: said here, because Triton says it less clearly.
+"""The check that this machine can run a repository's TensorRT plans, of which Triton's own error says less.
 
 A plan runs on the version of TensorRT and the kind of GPU that it was built with; plan.json beside it holds both.
 """
@@ -10,11 +10,11 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from installation import LaunchError
+from launch_error import LaunchError
 
 
 def check_plans(repository: Path) -> None:
-    """Raises LaunchError where a plan in `repository` would not load."""
+    """Raises LaunchError if a plan in `repository` would not load."""
     for file in sorted(repository.glob("*/1/plan.json")):
         facts = json.loads(file.read_text())
         wrong = mismatch(facts, library_version(ctypes.util.find_library("nvinfer")), gpus())
@@ -26,7 +26,7 @@ def check_plans(repository: Path) -> None:
 
 
 def mismatch(facts: dict[str, Any], version: str | None, present: list[tuple[str, str]]) -> str | None:
-    """What keeps the plan of `facts` from running with TensorRT `version` on the GPUs (name, compute capability)."""
+    """The reason why the plan of `facts` cannot run with TensorRT `version` on the GPUs (name, compute capability)."""
     if facts["module"] != "tensorrt":
         return "is for TensorRT-RTX, which Triton has no backend for"
     if version != facts["version"]:
@@ -42,7 +42,7 @@ def mismatch(facts: dict[str, Any], version: str | None, present: list[tuple[str
 
 
 def library_version(library: str | None) -> str | None:
-    """The version that TensorRT's `library` gives itself, such as 10.12.0.36; None where it does not load."""
+    """The version that TensorRT's `library` gives itself, such as 10.12.0.36; None if it does not load."""
     try:
         parts = ctypes.CDLL(library or "no such library")
     except OSError:

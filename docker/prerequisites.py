@@ -1,6 +1,6 @@
-"""Installs the Debian packages that a bare Python lacks: venv, and the shared library that Triton's stub is linked to.
+"""Debian packages that a bare Python lacks: venv, and the shared library that Triton's stub is linked to.
 
-Does nothing where both are there, as with most Pythons that were not installed by apt. With --browser also Chromium,
+Installs nothing if both are there, as with most Pythons that were not installed by apt. With --browser also Chromium,
 for the tests of the page; with --containers what builds images without a container engine, for the tests of those.
 """
 
@@ -10,7 +10,8 @@ import shutil
 import subprocess
 import sys
 
-from installation import PYTHON, LaunchError, libpython_folder
+from installation import PYTHON, libpython_folder
+from launch_error import LaunchError
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")  # any of which the tests take
 CONTAINERS = ("buildah", "debootstrap")

@@ -1,4 +1,4 @@
-"""One tritonserver: its command line, its log, whether it is ready, how it is drained and ended."""
+"""One tritonserver: command line, log, readiness, draining and end."""
 
 import argparse
 import contextlib
@@ -15,7 +15,8 @@ import urllib.request
 from collections import deque
 from pathlib import Path
 
-from installation import Installation, LaunchError
+from installation import Installation
+from launch_error import LaunchError
 from options import LOOPBACK
 from triton_options import http_host, triton_options
 
@@ -98,7 +99,7 @@ class Server:
         return f"Triton ended with code {self._process.returncode}: {errors[-1] if errors else 'see --verbose'}"
 
     def check_alive(self) -> None:
-        """Raises LaunchError where Triton has ended by itself, ModelLost where the process of one of its models has."""
+        """Raises LaunchError if Triton has ended by itself, ModelLost if the process of one of its models has."""
         if self._process.poll() is not None:
             raise LaunchError(self._reason_for_exit())
         for process, model in self._model_processes.items():
@@ -141,7 +142,7 @@ class Server:
 
 
 def _settings_of_diffusion(arguments: argparse.Namespace, drain_file: Path) -> dict[str, str]:
-    """What model_repository/diffusion/1/model.py reads from its environment."""
+    """The environment variables that model_repository/diffusion/1/model.py reads."""
     settings = {"TRITON_DIFFUSION_DRAIN_FILE": str(drain_file)}
     if arguments.max_queue is not None:
         settings["TRITON_DIFFUSION_MAX_QUEUE"] = str(arguments.max_queue)
@@ -154,7 +155,7 @@ def _url(host: str, port: int, path: str) -> str:
 
 
 def _get(url: str) -> str | None:
-    """The body of `url`, or None where it does not answer with success."""
+    """The body of `url`, or None if it does not answer with success."""
     try:
         with urllib.request.urlopen(url, timeout=5) as response:
             return response.read().decode()

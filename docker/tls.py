@@ -1,13 +1,13 @@
-"""Whether certificates are good to serve with, asked before Triton, which says less."""
+"""The check of TLS certificates and keys, before Triton makes it and says less."""
 
 import ssl
 from pathlib import Path
 
-from installation import LaunchError
+from launch_error import LaunchError
 
 
 def check_files(certificate: Path, key: Path, authority: Path | None) -> None:
-    """Raises LaunchError where a file is missing, or is not what it should be."""
+    """Raises LaunchError if a file is missing, or is not what it should be."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     for file in (certificate, key, authority):
         try:

@@ -5,8 +5,8 @@ import argparse
 from options import LOOPBACK
 
 ADMIN_HEADER = "admin-key"
-"""The header that opens what is closed. Over gRPC Triton wants "triton-grpc-protocol-" before it."""
-CLOSED = ("model-repository", "statistics", "trace", "logging")
+"""The header that opens the restricted APIs. Over gRPC Triton wants "triton-grpc-protocol-" before it."""
+RESTRICTED = ("model-repository", "statistics", "trace", "logging")
 MAX_REQUEST = 2**20
 """Bytes; the largest valid request has some 50 KB."""
 EXIT_TIMEOUT = 10
@@ -27,25 +27,25 @@ def triton_options(arguments: argparse.Namespace, known: frozenset[str]) -> list
         # Calls that run are not cut off: Triton sets them no limit.
         *([f"--grpc-max-connection-age={arguments.connection_age * 1000:.0f}"] if arguments.connection_age else []),
         *([] if arguments.verbose else ["--log-info=false"]),
-        *_guards(arguments, known),
+        *_restricted_apis(arguments, known),
         *_tls(arguments),
         *_tracing(arguments),
     ]
 
 
 def http_host(arguments: argparse.Namespace) -> str:
-    """Triton speaks no TLS over HTTP: where TLS is asked for, only this machine may speak to it without."""
+    """The address for HTTP, over which Triton has no TLS: with TLS asked for, this machine only."""
     return LOOPBACK if arguments.tls_cert else arguments.host
 
 
-def _guards(arguments: argparse.Namespace, known: frozenset[str]) -> list[str]:
-    closed = ",".join(CLOSED if arguments.client_shared_memory else (*CLOSED, "shared-memory"))
+def _restricted_apis(arguments: argparse.Namespace, known: frozenset[str]) -> list[str]:
+    restricted = ",".join(RESTRICTED if arguments.client_shared_memory else (*RESTRICTED, "shared-memory"))
     options = {
         "model-control-mode": "none",
-        "http-restricted-api": f"{closed}:{ADMIN_HEADER}={arguments.admin_key}",
-        "grpc-restricted-protocol": f"{closed}:{ADMIN_HEADER}={arguments.admin_key}",
+        "http-restricted-api": f"{restricted}:{ADMIN_HEADER}={arguments.admin_key}",
+        "grpc-restricted-protocol": f"{restricted}:{ADMIN_HEADER}={arguments.admin_key}",
     }
-    # What a release does not have needs no guard, or has none.
+    # What a release does not have needs no restriction, or has none.
     if_known = {
         "allow-sagemaker": "false",
         "allow-vertex-ai": "false",

@@ -11,11 +11,11 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from export.checkpoint.components import read_checkpoint
-from export.config import USUAL_PRECISION, Precision, Runtime
 from export.errors import ExportError
 from export.plan.plans import choose_target
 from export.quiet import quiet_libraries
 from export.repository import Export, write_repository
+from export.runtime import USUAL_PRECISION, Precision, Runtime
 from export.runtimes.torch_model import check_precision, choose_compilation
 from export.sizes import choose_sizes
 
@@ -32,10 +32,12 @@ def export(
     repository: Annotated[Path, typer.Option(metavar="DIR", help="The Triton model repository to write into.")] = Path(
         "model_repository"
     ),
-    runtime: Annotated[Runtime, typer.Option(help="What runs the models inside Triton.")] = Runtime.PYTHON,
+    runtime: Annotated[Runtime, typer.Option(help="Program that runs the networks inside Triton.")] = Runtime.PYTHON,
     precision: Annotated[
         Precision | None,
-        typer.Option(help="What the models compute in; bf16 with --runtime torch only. Default: fp32, TensorRT: fp16."),
+        typer.Option(
+            help="Numbers the networks compute in; bf16 with --runtime torch only. Default: fp32, TensorRT: fp16."
+        ),
     ] = None,
     height: Annotated[
         str | None, typer.Option(metavar="N|MIN:MAX", help="Pixels. Default: what the checkpoint was trained at.")
@@ -48,13 +50,13 @@ def export(
         typer.Option("--compile/--no-compile", help="Whether --runtime torch compiles before it is ready. It does."),
     ] = None,
     batches: Annotated[
-        str | None, typer.Option(metavar="N,N,...", help="UNet rows a call that it compiles for. Default: 1,2,4,8.")
+        str | None, typer.Option(metavar="N,N,...", help="denoiser rows a call that it compiles for. Default: 1,2,4,8.")
     ] = None,
     sm: Annotated[
         str | None, typer.Option(metavar="N,N,...", help="GPUs that --runtime tensorrt-rtx builds for, such as 86,120.")
     ] = None,
 ) -> None:
-    """Export a Stable Diffusion 1.x or 2.x checkpoint as a Triton model repository."""
+    """Export a checkpoint, such as of Stable Diffusion 1.x or 2.x, as a Triton model repository."""
     # A polite kill then tidies up like Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     quiet_libraries()
@@ -69,8 +71,9 @@ def export(
             found = read_checkpoint(checkpoint)
             check_precision(runtime, precision)
             sizes = choose_sizes(found, height, width)
-            compilation = choose_compilation(runtime, sizes, compile, batches)
-            order = Export(found, sizes, runtime, precision, compilation, target)
+            networks = found.networks(sizes)
+            compilation = choose_compilation(runtime, networks, sizes, compile, batches)
+            order = Export(found, sizes, networks, runtime, precision, compilation, target)
             write_repository(order, repository, lambda text: progress.update(task, description=text))
     except ExportError as error:
         _fail(str(error), 2)

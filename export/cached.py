@@ -1,4 +1,4 @@
-"""Exports before a server starts, unless that has been done: what containers and pods run first.
+"""Export before a server starts, unless that has been done: containers and pods run this first.
 
     python -m export.cached CHECKPOINT --models /models --link /models/repository [options of python -m export]
 
@@ -22,17 +22,18 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NoReturn
 
-from export.checkpoint.layout import COMPONENTS, checkpoint_name, find_folder
-from export.config import USUAL_PRECISION, Precision, Runtime
+from export.checkpoint.layout import checkpoint_name, find_family, find_folder
+from export.digest import digest
 from export.errors import ExportError
 from export.plan.plans import choose_target
+from export.runtime import USUAL_PRECISION, Precision, Runtime
 from export.specification import HAND_WRITTEN_MODELS
 
 ROOT = Path(__file__).parents[1]
 EXPORT = (sys.executable, "-m", "export")
 PROGRAM = (
     "export/**/*.py",
-    *(f"model_repository/{name}/**/*.{kind}" for name in HAND_WRITTEN_MODELS for kind in ("py", "pbtxt")),
+    *(f"model_repository/{model.name}/**/*.py" for model in HAND_WRITTEN_MODELS),
 )
 ENDING = (signal.SIGTERM, signal.SIGINT)
 LIBRARIES = ("torch", "diffusers", "transformers", "tokenizers", "onnx", "onnxscript")
@@ -54,26 +55,21 @@ def parse_arguments(given: Sequence[str] | None = None) -> tuple[argparse.Namesp
 
 
 def folder_name(arguments: argparse.Namespace, options: Sequence[str]) -> str:
-    """What tells the repository that is asked for from all others. Raises ExportError."""
+    """The name that tells the repository that is asked for from all others. Raises ExportError."""
     folder = find_folder(arguments.checkpoint)
     target = choose_target(Runtime.TENSORRT, sm=None) if arguments.runtime is Runtime.TENSORRT else None
     built_for = [str(target.gpu), target.version] if target else []
     name = checkpoint_name(arguments.checkpoint, folder)
     told = [name, arguments.runtime, arguments.precision, *built_for]
     libraries = [version(library) for library in LIBRARIES]
-    digest = hashlib.sha256(repr([told, options, libraries]).encode())
-    for base, files in ((folder, _checkpoint_files(folder)), (ROOT, _program_files())):
-        for file in sorted(files):
-            digest.update(f"{file.relative_to(base)} {file.stat().st_size}\n".encode())
-            with file.open("rb") as content:
-                while block := content.read(1 << 24):
-                    digest.update(block)
-    return re.sub(r"[^\w.]+", "-", "-".join([*told, digest.hexdigest()[:12]])).lower()
+    files = [digest(folder, _checkpoint_files(folder)), digest(ROOT, _program_files())]
+    rest = hashlib.sha256(repr([told, options, libraries, files]).encode()).hexdigest()
+    return re.sub(r"[^\w.]+", "-", "-".join([*told, rest[:12]])).lower()
 
 
 def _checkpoint_files(folder: Path) -> Iterator[Path]:
     yield from folder.glob("*.json")
-    for component in COMPONENTS:
+    for component in find_family(folder).components:
         yield from (file for file in (folder / component).rglob("*") if file.is_file())
 
 

@@ -1,4 +1,4 @@
-"""What can go wrong in an export for reasons outside of this program: each error is one line that says how to fix it.
+"""Errors of an export for reasons outside of this program: each is one line that says how to fix it.
 
 ExportError
 ├── CheckpointError   the checkpoint cannot be read, or is not of a supported kind
@@ -19,7 +19,7 @@ class CheckpointError(ExportError):
 
 
 class RequestError(ExportError):
-    """What was asked for does not fit the checkpoint."""
+    """A request that does not fit the checkpoint."""
 
 
 class GateError(ExportError):

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -13,30 +14,29 @@ UNBOUNDED = sys.maxsize
 
 
 class InProcess:
-    """Generates pictures with the repository's own `diffusion` code and ONNX Runtime on the CPU."""
+    """Generates images with the repository's own `diffusion` code and ONNX Runtime on the CPU."""
 
     def __init__(self, repository: Path, max_active_samples: int = 16) -> None:
         """`repository`: written by `python -m export`, runtime python or onnxruntime."""
         folder = repository / "diffusion/1"
         sys.path.append(str(folder))  # as Triton does for a Python model
         from checkpoint import Checkpoint
+        from conditioning import PromptEncoder
         from pipeline import Pipeline
         from request import parse_request
-        from text import PromptEncoder
 
-        text_encoder, unet, vae_decoder = (
-            _session(repository, name) for name in ("text_encoder", "unet", "vae_decoder")
-        )
         self._checkpoint = Checkpoint.from_file(folder / "checkpoint.json")
         self._parse_request = parse_request
+        networks = {name: _network(repository, name) for name in self._checkpoint.networks}
+        tokenizers = {name: folder / file for name, file in self._checkpoint.tokenizers.items()}
         self._pipeline = Pipeline(
             self._checkpoint,
-            PromptEncoder(folder / "tokenizer.json", lambda ids: text_encoder(input_ids=ids), lambda warning: None),
-            lambda sample, timestep, context: unet(sample=sample, timestep=timestep, context=context),
-            lambda latent: vae_decoder(latent=latent),
+            PromptEncoder(tokenizers, networks["text_encoder"], lambda warning: None),
+            networks,
             max_active_samples,
             UNBOUNDED,
             _Unmeasured(),
+            lambda record: None,
         )
 
     def __enter__(self) -> "InProcess":
@@ -46,44 +46,36 @@ class InProcess:
         self._pipeline.close()
 
     def generate(self, prompt: str, **fields: float | str) -> "Future[np.ndarray]":
-        """The pictures to come, uint8 (N, H, W, 3); `fields` are those of the wire interface."""
+        """The images to come, uint8 (N, H, W, 3); `fields` are those of the wire interface."""
         tensors = {"prompt": prompt, **fields}
         arrays = {
             name: np.array([value.encode()], object) if isinstance(value, str) else np.array([value])
             for name, value in tensors.items()
         }
-        answer = _Answer()
-        self._pipeline.submit(self._parse_request(arrays, self._checkpoint), answer)
-        return answer.future
+        answer: Future[np.ndarray] = Future()
+        self._pipeline.submit(self._parse_request(arrays, self._checkpoint), _respond_to(answer), "in process")
+        return answer
 
 
-def _session(repository: Path, name: str) -> Callable[..., np.ndarray]:
-    """The model's graph as a function of its inputs."""
+def _network(repository: Path, name: str) -> Callable[..., dict[str, np.ndarray]]:
+    """The network's graph as a function from arrays to arrays, by name."""
     session = onnxruntime.InferenceSession(repository / name / "1/model.onnx", providers=["CPUExecutionProvider"])
-    return lambda **inputs: session.run(None, inputs)[0]
+    names = [output.name for output in session.get_outputs()]
+    return lambda **inputs: dict(zip(names, session.run(names, inputs)))
 
 
-class _Answer:
-    """A responder that keeps the pictures."""
+def _respond_to(answer: "Future[np.ndarray]") -> Callable[[Any], bool]:
+    """A responder that keeps the images."""
+    from events import Completed, Failed
 
-    cancelled = False
+    def respond(event: Any) -> bool:
+        if isinstance(event, Completed):
+            answer.set_result(event.image)
+        elif isinstance(event, Failed):
+            answer.set_exception(event.reason)
+        return True
 
-    def __init__(self) -> None:
-        self.future: Future[np.ndarray] = Future()
-
-    def queued(self, position: int, num_steps: int, seeds: np.ndarray) -> None: ...
-
-    def progress(self, step: int, num_steps: int, seeds: np.ndarray, preview: np.ndarray | None) -> None: ...
-
-    def image(self, image: np.ndarray, num_steps: int, seeds: np.ndarray) -> None:
-        self.future.set_result(image)
-
-    def error(self, reason: Exception) -> None:
-        self.future.set_exception(reason)
-
-    def nothing(self) -> None: ...
-
-    def ended(self, outcome: str, facts: dict[str, object]) -> None: ...
+    return respond
 
 
 class _Unmeasured:

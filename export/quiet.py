@@ -1,4 +1,4 @@
-"""Keeps the libraries' own notes and progress bars off the terminal: what matters is said once, by us."""
+"""Silence of the libraries' own notes and progress bars on the terminal: what matters is said once, by us."""
 
 from diffusers.utils import logging as diffusers_logging
 from huggingface_hub.utils import logging as hub_logging

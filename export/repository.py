@@ -1,39 +1,35 @@
-"""Writes a Triton model repository: the three engines of a checkpoint and what `diffusion` must know of it."""
+"""Triton model repository of a checkpoint: its networks, and what `diffusion` must know of them."""
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from export.checkpoint.components import Checkpoint
 from export.checkpoint.tokenizer import standalone_tokenizer
-from export.config import SETTINGS, Precision, Runtime, config_pbtxt
-from export.description import describe, for_clients
+from export.config import SETTINGS, hand_written_config, network_config
+from export.description import describe, for_clients, tokenizer_file
 from export.graph.gate import check_graph
-from export.graph.graphs import axes, write_graph
-from export.modules import TextEncoder, UNet, VaeDecoder
+from export.graph.graphs import write_graph
+from export.loop import HAND_WRITTEN
 from export.plan.plans import Target, write_plan
+from export.runtime import Precision, Runtime
 from export.runtimes.torch_model import Compilation, torch_parameters, write_torch_model
-from export.specification import HAND_WRITTEN_MODELS, Model, Sizes, engines
+from export.specification import DIFFUSION, HAND_WRITTEN_MODELS, Network, Sizes
 from export.staging import install, staging_folder
 
-HAND_WRITTEN = Path(__file__).resolve().parents[1] / "model_repository"
-# The UNet comes last: what is wrong with the others shows before its long export.
-ENGINES = ("text_encoder", "vae_decoder", "unet")
-FACTS = ("diffusion/1/tokenizer.json", "diffusion/1/checkpoint.json")
-
 PYTHON_MODEL = Path(__file__).parent / "runtimes" / "python" / "model.py"
+LOOP = Path(DIFFUSION.name) / "1"
 
 
 @dataclass(frozen=True)
 class Export:
-    """What is to be written."""
+    """One export: the checkpoint, and how it is to be written."""
 
     checkpoint: Checkpoint
     sizes: Sizes
+    networks: Mapping[str, Network]  # the checkpoint's, for these sizes
     runtime: Runtime = Runtime.PYTHON
     precision: Precision = Precision.FP32
     compilation: Compilation | None = None  # for the torch runtime; None compiles nothing
@@ -41,77 +37,68 @@ class Export:
 
 
 def write_repository(export: Export, repository: Path, report: Callable[[str], None]) -> None:
-    """Write `export` into `repository`, which changes only once every model has passed its gate.
+    """Write `export` into `repository`, which changes only once every network has passed its gate.
 
-    In the project's own repository the hand-written models stay where they are; any other gets copies of them.
+    In the project's own repository the hand-written code stays where it is; any other gets a copy of it.
     `report` is told in a few words what is being done.
     """
     with staging_folder(repository) as folder:
         staging = Path(folder)
+        facts = _write_facts(export, staging)
         if repository.resolve() == HAND_WRITTEN:
-            entries = (*ENGINES, *FACTS)
+            entries = (*export.networks, *facts)
         else:
-            entries = (*ENGINES, *HAND_WRITTEN_MODELS)
-            _copy_hand_written(staging)
-        _write_facts(export, staging)
-        for name in ENGINES:
-            _write_engine(export, engines(export.sizes)[name], staging / name, report)
+            entries = (*export.networks, *(model.name for model in HAND_WRITTEN_MODELS))
+            _copy_code(staging)
+        # The denoiser comes last: what is wrong with the others shows before its long export.
+        for network in sorted(export.networks.values(), key=lambda network: network.name == "denoiser"):
+            _write_network(export, network, staging / network.name, report)
         report("moving the models into place")
         install(staging, repository, entries)
 
 
-def _copy_hand_written(staging: Path) -> None:
-    for name in HAND_WRITTEN_MODELS:
-        skipped = shutil.ignore_patterns("__pycache__", *(Path(fact).name for fact in FACTS))
-        shutil.copytree(HAND_WRITTEN / name, staging / name, ignore=skipped)
+def _write_facts(export: Export, staging: Path) -> list[str]:
+    """Write what the hand-written models have beside their code; returns the files, relative to `staging`."""
+    description = describe(export.checkpoint, export.sizes, export.networks)
+    files = {str(LOOP / "checkpoint.json"): json.dumps(description, indent=2) + "\n"}
+    for name, source in export.checkpoint.family.text_inputs.items():
+        tokenizer = standalone_tokenizer(export.checkpoint.load_tokenizer(name), source.num_tokens)
+        files[str(LOOP / tokenizer_file(source.tokenizer))] = tokenizer.to_str()
+    for model in HAND_WRITTEN_MODELS:
+        parameters = {"description": for_clients(description)} if model is DIFFUSION else {}
+        files[f"{model.name}/config.pbtxt"] = hand_written_config(model, parameters)
+    for file, text in files.items():
+        (staging / file).parent.mkdir(parents=True, exist_ok=True)
+        (staging / file).write_text(text, encoding="utf-8")
+    return [*files]
 
 
-def _write_facts(export: Export, staging: Path) -> None:
-    tokenizer, description = (staging / fact for fact in FACTS)
-    tokenizer.parent.mkdir(parents=True, exist_ok=True)
-    tokenizer.write_text(standalone_tokenizer(export.checkpoint.load_tokenizer()).to_str(), encoding="utf-8")
-    description.write_text(json.dumps(describe(export.checkpoint, export.sizes), indent=2) + "\n", encoding="utf-8")
+def _copy_code(staging: Path) -> None:
+    # Beside the code may lie what an export into the project's own repository has written.
+    skipped = shutil.ignore_patterns("__pycache__", "*.json", "config.pbtxt")
+    for model in HAND_WRITTEN_MODELS:
+        shutil.copytree(HAND_WRITTEN / model.name, staging / model.name, ignore=skipped, dirs_exist_ok=True)
 
 
-def _write_engine(export: Export, model: Model, folder: Path, report: Callable[[str], None]) -> None:
+def _write_network(export: Export, network: Network, folder: Path, report: Callable[[str], None]) -> None:
     version = folder / "1"
     version.mkdir(parents=True)
+    is_torch = export.runtime is Runtime.TORCH
     if export.runtime in SETTINGS:
-        (folder / "config.pbtxt").write_text(_config(export, model), encoding="utf-8")
-    report(f"{model.name}: reading the weights")
-    module = _module(export.checkpoint, model)
-    below = {
-        "input_ids": export.checkpoint.text_encoder.vocab_size,
-        "timestep": export.checkpoint.schedule["num_train_timesteps"],
-    }
-    if export.runtime is Runtime.TORCH:
-        report(f"{model.name}: writing it in {export.precision.upper()} and comparing that with FP32")
-        write_torch_model(model, module, version, export.precision, below)
+        parameters = torch_parameters(network, export.precision, export.compilation) if is_torch else {}
+        (folder / "config.pbtxt").write_text(network_config(network, export.runtime, parameters), encoding="utf-8")
+    report(f"{network.name}: reading the weights")
+    module = export.checkpoint.load_module(network)  # only the one in work is held in memory
+    if is_torch:
+        report(f"{network.name}: writing it in {export.precision.upper()} and comparing that with FP32")
+        write_torch_model(network, module, version, export.precision, export.checkpoint.family.modules)
         return
     if export.runtime is Runtime.PYTHON:
         shutil.copy(PYTHON_MODEL, version)
-    report(f"{model.name}: exporting the graph")
-    graph = write_graph(model, module, version, export.precision)
-    report(f"{model.name}: comparing ONNX Runtime with PyTorch")
-    check_graph(model, graph, module, below, export.precision)
+    report(f"{network.name}: exporting the graph")
+    graph = write_graph(network, module, version, export.precision)
+    report(f"{network.name}: comparing ONNX Runtime with PyTorch")
+    check_graph(network, graph, module, export.precision)
     if export.target:
         del module  # a plan needs the memory
-        write_plan(model, graph, export.target, report)
-
-
-def _config(export: Export, model: Model) -> str:
-    parameters = {"checkpoint": for_clients(describe(export.checkpoint, export.sizes))}
-    if export.runtime is Runtime.TORCH:
-        parameters |= torch_parameters(model, export.precision, export.compilation)
-    return config_pbtxt(model, export.runtime, parameters)
-
-
-def _module(checkpoint: Checkpoint, model: Model) -> torch.nn.Module:
-    """The reference for `model`. Only the one in work is held in memory."""
-    match model.name:
-        case "text_encoder":
-            return TextEncoder(checkpoint.load_text_encoder()).eval()
-        case "vae_decoder":
-            return VaeDecoder(checkpoint.load_vae()).eval()
-        case _:
-            return UNet(checkpoint.load_unet(), dynamic_size=bool(axes(model))).eval()
+        write_plan(network, graph, export.target, report)

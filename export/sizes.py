@@ -1,4 +1,4 @@
-"""Works out which picture sizes an export is made for."""
+"""Image sizes that an export is made for."""
 
 import re
 
@@ -18,7 +18,6 @@ def choose_sizes(checkpoint: Checkpoint, height: str | None, width: str | None) 
         height_range=heights,
         width_range=widths,
         vae_factor=checkpoint.vae_factor,
-        context_dim=checkpoint.text_encoder.hidden_size,
     )
 
 

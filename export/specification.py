@@ -1,20 +1,11 @@
-"""The one place for the tensor names, dtypes, shapes and batch limits of all five models.
+"""Interfaces of models: tensors with names, types and shapes, the sizes of images, and the two hand-written models.
 
-The graphs, the gates and the config.pbtxt of `text_encoder`, `unet` and `vae_decoder` are made from here, and a test
-holds the hand-written config.pbtxt of `diffusion` and `text_to_image` to it.
+The interfaces of a checkpoint's networks are those of its family (export/families/), made of the types here.
 """
 
 from dataclasses import dataclass
 
-HAND_WRITTEN_MODELS = ("diffusion", "text_to_image")
-
-NUM_TOKENS = 77
-LATENT_CHANNELS = 4
-
-MAX_BATCH = {"text_encoder": 16, "unet": 32, "vae_decoder": 8}
-"""Rows a call, so the UNet advances at most 16 guided samples at once."""
-USUAL_BATCH = {"text_encoder": 2, "unet": 2, "vae_decoder": 1}
-"""Rows a call while one guided picture is made alone."""
+from export.loop import FIELDS
 
 
 @dataclass(frozen=True)
@@ -48,93 +39,100 @@ class Tensor:
     dtype: str
     shape: tuple[int | Axis | None, ...]
     optional: bool = False
+    below: int | None = None  # of an input of whole numbers from 0 on: their bound
 
 
 @dataclass(frozen=True)
-class Model:
-    """A model's interface. `max_batch` is 0 for a model whose tensors have no batch axis."""
+class Network:
+    """An exported network: its interface, and the rows a call that it is made for. A row is one sample of the batch."""
 
     name: str
-    max_batch: int
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
-    decoupled: bool = False
+    max_batch: int
+    usual_batch: int  # while one guided image is made alone
+    graph_batches: tuple[int, ...]  # those that TensorRT's plans run as CUDA graphs
+    compile_batches: tuple[int, ...]  # those that PyTorch compiles for; others are put together from them
+
+    @property
+    def axes(self) -> list[Axis]:
+        """The axes of the inputs that vary beside the batch."""
+        return [axis for tensor in self.inputs for axis in tensor.shape if isinstance(axis, Axis)]
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """The pictures an export is made for. All but `context_dim` in pixels."""
+    """The images an export is made for, in pixels."""
 
     height: int  # of a request that names none
     width: int
     height_range: Range
     width_range: Range
     vae_factor: int  # pixels a latent cell, each way
-    context_dim: int  # D, the width of the text embedding
 
-    def latent_range(self, pixels: Range) -> Range:
-        """`pixels` in latent cells."""
-        return Range(pixels.min // self.vae_factor, pixels.max // self.vae_factor)
+    @property
+    def image(self) -> tuple[int | Axis, int | Axis]:
+        """(height, width) of an image: a number, or an axis where it varies."""
+        return _axis("height", self.height_range, self.height), _axis("width", self.width_range, self.width)
 
-
-def engines(sizes: Sizes) -> dict[str, Model]:
-    """The interfaces of the three exported models, in the order a request meets them."""
-    latent = (
-        LATENT_CHANNELS,
-        _axis("latent_height", sizes.latent_range(sizes.height_range), sizes.height // sizes.vae_factor),
-        _axis("latent_width", sizes.latent_range(sizes.width_range), sizes.width // sizes.vae_factor),
-    )
-    image = (_axis("height", sizes.height_range, sizes.height), _axis("width", sizes.width_range, sizes.width), 3)
-    context = Tensor("context", "FP32", (NUM_TOKENS, sizes.context_dim))
-    models = (
-        Model(
-            "text_encoder",
-            MAX_BATCH["text_encoder"],
-            inputs=(Tensor("input_ids", "INT32", (NUM_TOKENS,)),),
-            outputs=(context,),
-        ),
-        Model(
-            "unet",
-            MAX_BATCH["unet"],
-            # The timestep has the batch axis only: every row may be at its own step.
-            inputs=(Tensor("sample", "FP32", latent), Tensor("timestep", "FP32", ()), context),
-            outputs=(Tensor("model_output", "FP32", latent),),
-        ),
-        Model(
-            "vae_decoder",
-            MAX_BATCH["vae_decoder"],
-            inputs=(Tensor("latent", "FP32", latent),),
-            outputs=(Tensor("image", "UINT8", image),),
-        ),
-    )
-    return {model.name: model for model in models}
+    @property
+    def latent(self) -> tuple[int | Axis, int | Axis]:
+        """(height, width) of a latent, in cells: a number, or an axis where it varies."""
+        (heights, height), (widths, width) = (
+            (Range(pixels.min // self.vae_factor, pixels.max // self.vae_factor), usual // self.vae_factor)
+            for pixels, usual in ((self.height_range, self.height), (self.width_range, self.width))
+        )
+        return _axis("latent_height", heights, height), _axis("latent_width", widths, width)
 
 
 def _axis(name: str, sizes: Range, usual: int) -> int | Axis:
     return sizes.min if sizes.min == sizes.max else Axis(name, sizes, usual)
 
 
-_REQUEST = (
-    Tensor("prompt", "STRING", (1,)),
-    Tensor("negative_prompt", "STRING", (1,), optional=True),
-    Tensor("num_images", "INT32", (1,), optional=True),
-    Tensor("height", "INT32", (1,), optional=True),
-    Tensor("width", "INT32", (1,), optional=True),
-    Tensor("num_inference_steps", "INT32", (1,), optional=True),
-    Tensor("guidance_scale", "FP32", (1,), optional=True),
-    Tensor("sampler", "STRING", (1,), optional=True),
-    Tensor("timestep_spacing", "STRING", (1,), optional=True),
-    Tensor("eta", "FP32", (1,), optional=True),
-    Tensor("seed", "INT64", (1,), optional=True),
-    Tensor("priority", "STRING", (1,), optional=True),
-)
+@dataclass(frozen=True)
+class Parameter:
+    """A setting of a hand-written model in its config.pbtxt, with the reason for its value."""
+
+    key: str
+    value: str
+    comment: str
+
+
+@dataclass(frozen=True)
+class HandWrittenModel:
+    """A model whose code is in model_repository/: one process, whose tensors have no batch axis."""
+
+    name: str
+    purpose: str
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    one_process: str  # the reason
+    decoupled: bool = False
+    parameters: tuple[Parameter, ...] = ()
+
+
+def _request(*, stream: bool) -> tuple[Tensor, ...]:
+    """The fields of a request; those for streams only where it is one."""
+    return tuple(
+        Tensor(entry.name, entry.datatype, entry.shape, optional=not entry.required)
+        for entry in FIELDS
+        if stream or not entry.stream_only
+    )
+
+
 _RESULT = (Tensor("image", "UINT8", (None, None, None, 3)), Tensor("seed", "INT64", (None,)))
 
-TEXT_TO_IMAGE = Model("text_to_image", 0, inputs=_REQUEST, outputs=_RESULT)
-DIFFUSION = Model(
+TEXT_TO_IMAGE = HandWrittenModel(
+    "text_to_image",
+    "One request, one response: forwards to `diffusion` and returns its last response.",
+    inputs=_request(stream=False),
+    outputs=_RESULT,
+    one_process="One process for all requests: each has a thread there, which waits.",
+)
+DIFFUSION = HandWrittenModel(
     "diffusion",
-    0,
-    inputs=(*_REQUEST, Tensor("preview_interval", "INT32", (1,), optional=True)),
+    "The in-flight loop. Decoupled: progress, previews, then the images; for gRPC streams and for text_to_image.",
+    inputs=_request(stream=True),
     outputs=(
         *_RESULT,
         Tensor("step", "INT32", (1,)),
@@ -143,5 +141,20 @@ DIFFUSION = Model(
         Tensor("queue_position", "INT32", (1,)),
         Tensor("error", "STRING", (1,)),
     ),
+    one_process="One process holds every active request; a second would split the batches.",
     decoupled=True,
+    parameters=(
+        Parameter(
+            "max_active_samples",
+            "16",
+            "Samples in the loop at once; more wait. Guided samples take two rows of the denoiser's max_batch_size.",
+        ),
+        Parameter(
+            "max_queue",
+            "64",
+            "Images that may wait beside those; more are refused, at once, as UNAVAILABLE."
+            " The launcher's --max-queue goes before it.",
+        ),
+    ),
 )
+HAND_WRITTEN_MODELS = (DIFFUSION, TEXT_TO_IMAGE)

@@ -1,4 +1,4 @@
-"""Replaces parts of a folder all at once or not at all."""
+"""Staging: parts of a folder are replaced all at once or not at all."""
 
 import os
 import tempfile

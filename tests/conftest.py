@@ -1,17 +1,15 @@
 """The one running server that all tests of served behaviour share, with the checkpoint that ships with the project."""
 
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.launching import Server, launch, wait_until_ready
+from tests.support.shipped import SHIPPED, export_shipped
 
-ROOT = Path(__file__).parents[1]
 pytest_plugins = ["tests.support.exports"]
-SHIPPED = ROOT / "shapes/checkpoint"
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist, which reads the groups
@@ -36,17 +34,9 @@ def half_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return export_shipped(tmp_path_factory.mktemp("half"), "--precision", "fp16")
 
 
-def export_shipped(folder: Path, *options: str) -> Path:
-    """Export the shipped checkpoint to `folder`/model_repository."""
-    repository = folder / "model_repository"
-    command = [sys.executable, "-m", "export", str(SHIPPED), "--repository", str(repository), *options]
-    subprocess.run(command, cwd=ROOT, check=True)
-    return repository
-
-
 @pytest.fixture(scope="session")
 def server_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the server writes to standard error, where it goes as well."""
+    """A copy of what the server writes to standard error."""
     return tmp_path_factory.mktemp("server") / "log"
 
 

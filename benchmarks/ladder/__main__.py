@@ -7,9 +7,9 @@ import typer
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from benchmarks.ladder.engines.profile import profile
-from benchmarks.ladder.engines.torch_engine import ServedTorchEngine, TorchEngine
+from benchmarks.ladder.engines.torch import ServedTorchEngine, TorchEngine
 from benchmarks.ladder.plot import plot
+from benchmarks.ladder.profile import profile
 from benchmarks.ladder.record import Record, gates
 from benchmarks.ladder.run import Part, Run
 from benchmarks.ladder.table import quality_table, skipped_table, speed_table
@@ -29,10 +29,10 @@ def benchmark(
         str, typer.Argument(metavar="CHECKPOINT", help="A folder in diffusers' layout, or a Hugging Face hub name.")
     ],
     only: Annotated[Part | None, typer.Option(help="Measure one half. Default: both.")] = None,
-    pictures: Annotated[int, typer.Option(min=4, max=560, help="Prompts and seeds that quality is judged by.")] = 256,
+    images: Annotated[int, typer.Option(min=4, max=560, help="Prompts and seeds that quality is judged by.")] = 256,
     threads: Annotated[int, typer.Option(min=0, help="CPU threads of a network; 0 uses all cores.")] = 0,
     folder: Annotated[
-        Path, typer.Option(metavar="DIR", help="Keeps graphs and pictures, so that a later run goes on from there.")
+        Path, typer.Option(metavar="DIR", help="Keeps graphs and images, so that a later run goes on from there.")
     ] = Path("build/benchmark"),
     output: Annotated[
         Path | None, typer.Option(metavar="FILE.json", help="The figures, and beside them FILE.png. Default: in DIR.")
@@ -43,7 +43,7 @@ def benchmark(
 ) -> None:
     """Measure every rung from DDPM with 1000 steps to TensorRT that this machine can run.
 
-    Quality takes hours on a few CPU cores and is kept picture by picture; an interrupted run goes on where it was.
+    Quality takes hours on a few CPU cores and is kept image by image; an interrupted run goes on where it was.
     """
     console = Console(stderr=True)
     columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
@@ -54,7 +54,7 @@ def benchmark(
             run = Run(
                 workspace,
                 (only,) if only else tuple(Part),
-                pictures,
+                images,
                 lambda text: progress.update(task, description=text),
             )
             record = run.measure()
@@ -82,7 +82,7 @@ def benchmark(
 
 
 def _tables(record: Record) -> list:
-    """What was measured, as tables."""
+    """Tables of what was measured."""
     tables = []
     if any(result.timing for result in record.results):
         tables.append(speed_table(record))

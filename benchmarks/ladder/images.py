@@ -1,4 +1,4 @@
-"""Generates the pictures that quality is judged by, in chunks that are kept, so that an interrupted run goes on."""
+"""Images that quality is judged by, generated in chunks that are kept, so that an interrupted run goes on."""
 
 import hashlib
 import json
@@ -12,38 +12,38 @@ from request import Request
 from benchmarks.ladder.engines.loop import Loop
 
 CHUNK = 16
-"""Pictures generated together: with guidance 32 rows a call, the most that the UNet's graph takes."""
+"""Images generated together: with guidance 32 rows a call, the most that the denoiser's graph takes."""
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """What one sampler and engine made of a list of requests."""
+class Images:
+    """Latents and images that one sampler and engine made of a list of requests."""
 
     latent: np.ndarray  # (N, C, h, w) float32, before decoding
     image: np.ndarray  # (N, H, W, 3) uint8
 
 
-class Album:
-    """One checkpoint's pictures on disk, a file a chunk, found again by all that they depend on."""
+class ImageCache:
+    """One checkpoint's images on disk, a file a chunk, found again by all that they depend on."""
 
     def __init__(self, folder: Path, report: Callable[[str], None]) -> None:
         """`report` is told in a few words what is being done."""
         self._folder = folder
         self._report = report
 
-    def pictures(self, engine: str, opened: Callable[[], Loop], requests: Sequence[Request]) -> Pictures:
-        """What the engine of that name makes of `requests`, which share one step table; opened only if needed."""
+    def images(self, engine: str, opened: Callable[[], Loop], requests: Sequence[Request]) -> Images:
+        """Those that the engine of that name makes of `requests`, which share one step table; opened only if needed."""
         chunks = []
         for start in range(0, len(requests), CHUNK):
             chunk = requests[start : start + CHUNK]
             path = self._folder / engine / f"{recipe(chunk)}.npz"
             if not path.exists():
-                self._report(f"{engine}, {len(chunk[0].table)} steps: picture {start + 1} of {len(requests)}")
+                self._report(f"{engine}, {len(chunk[0].table)} steps: image {start + 1} of {len(requests)}")
                 _generate(path, opened(), chunk)
             with np.load(path) as stored:
                 chunks.append((stored["latent"], stored["image"]))
         latents, images = zip(*chunks)
-        return Pictures(np.concatenate(latents), np.concatenate(images))
+        return Images(np.concatenate(latents), np.concatenate(images))
 
 
 def recipe(requests: Sequence[Request]) -> str:

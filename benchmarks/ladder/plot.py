@@ -1,4 +1,4 @@
-"""The ladder as a picture: seconds an image against quality, a labelled point a rung."""
+"""The ladder as a plot: seconds an image against quality, a labelled point a rung."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ Point = tuple[float, float, tuple[float, float], str]
 
 
 def plot(record: Record, path: Path) -> None:
-    """Write the picture of all rungs that were timed and judged to `path`.
+    """Write the plot of all rungs that were timed and judged to `path`.
 
     Quality is the share of prompts followed, or, where the checkpoint does not know them, the ODE distance.
     """

@@ -1,6 +1,5 @@
-"""What a run has found out, as it is written to JSON."""
+"""Record of a run, as it is written to JSON."""
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -9,10 +8,11 @@ from benchmarks.ladder.quality import Figures
 from benchmarks.ladder.rungs import Rung
 from benchmarks.ladder.samplers import DDIM, DPMPP_2M, Sampler
 from benchmarks.ladder.timing import Timing
+from benchmarks.recording import write_record
 
 SIGNIFICANT = 0.05
 MIN_PSNR = 40.0
-"""Decibels, of all pictures together, whatever the precision."""
+"""Decibels, of all images together, whatever the precision."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Record:
 
     checkpoint: dict[str, Any]
     machine: dict[str, Any]
-    unet_gflop: float  # of one timed call, counted in the plain UNet
+    denoiser_gflop: float  # of one timed call, counted in the plain denoiser
     matrix_product_rates: dict[str, float]  # GFLOP/s of this machine's large matrix products, by precision
     reference: dict[str, Any]  # how the fine ODE solution was made and how sure it is
     results: list[Result]
@@ -50,18 +50,17 @@ class Record:
         content = {
             "checkpoint": self.checkpoint,
             "machine": self.machine,
-            "unet_gflop": round(self.unet_gflop, 3),
+            "denoiser_gflop": round(self.denoiser_gflop, 3),
             "matrix_product_gflops": self.matrix_product_rates,
             "reference": self.reference,
             "gates": [asdict(gate) for gate in gates(self.results)],
             "rungs": [self._row(result) for result in self.results],
         }
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
+        write_record(path, content)
 
-    def unet_rate(self, timing: Timing) -> float:
-        """GFLOP/s of a UNet call of median length."""
-        return self.unet_gflop / timing.unet_ms_median * 1000
+    def denoiser_rate(self, timing: Timing) -> float:
+        """GFLOP/s of a denoiser call of median length."""
+        return self.denoiser_gflop / timing.denoiser_ms_median * 1000
 
     def _row(self, result: Result) -> dict[str, Any]:
         rung, timing, quality = result.rung, result.timing, result.quality
@@ -72,13 +71,13 @@ class Record:
             "engine": rung.engine.name,
             "precision": rung.engine.precision,
             "skipped": result.skipped,
-            "timing": _rounded({**asdict(timing), "unet_gflops": self.unet_rate(timing)}) if timing else None,
+            "timing": _rounded({**asdict(timing), "denoiser_gflops": self.denoiser_rate(timing)}) if timing else None,
             "quality": _rounded(asdict(quality)) if quality else None,
         }
 
 
 def gates(results: list[Result]) -> list[Gate]:
-    """What must hold of the quality, as far as it was measured."""
+    """The gates of the quality, as far as it was measured."""
     found = []
     distances: dict[Sampler, float] = {}
     for result in results:

@@ -1,18 +1,18 @@
-"""One run over the ladder: what each rung's quality and speed are, or why it was not run."""
+"""One run over the ladder: each rung's quality and speed, or why it was not run."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from benchmarks.ladder.engines.flops import matrix_product_rate, unet_flops
-from benchmarks.ladder.engines.reference import FINE_STEPS, FINER_STEPS
-from benchmarks.ladder.machine import machine
+from benchmarks.ladder.flops import denoiser_flops, matrix_product_rate
 from benchmarks.ladder.quality import CONFIRMED, FIRST_SEED, Quality
 from benchmarks.ladder.record import Record, Result
+from benchmarks.ladder.reference import FINE_STEPS, FINER_STEPS
 from benchmarks.ladder.rungs import Rung, ladder
 from benchmarks.ladder.timing import Timing, measure
 from benchmarks.ladder.workspace import Workspace
+from benchmarks.recording import machine
 from export.errors import quote
 
 
@@ -25,11 +25,11 @@ class Part(StrEnum):
 
 @dataclass(frozen=True)
 class Run:
-    """What is measured, of which checkpoint."""
+    """A run: the workspace of a checkpoint, and the parts that are measured."""
 
     workspace: Workspace
     parts: tuple[Part, ...]
-    pictures: int  # that quality is judged by
+    images: int  # that quality is judged by
     report: Callable[[str], None]  # is told in a few words what is being done
 
     def measure(self) -> Record:
@@ -39,7 +39,7 @@ class Run:
         results = [self._each(result, self._prepare) for result in results]
         reference: dict[str, Any] = {}
         if Part.QUALITY in self.parts:
-            quality = Quality(self.workspace, self.pictures, self.report)
+            quality = Quality(self.workspace, self.images, self.report)
             results = [self._each(result, lambda r: replace(r, quality=quality.figures(r.rung))) for result in results]
             reference = self._reference(quality)
         rates: dict[str, float] = {}
@@ -49,8 +49,8 @@ class Run:
             self.report("matrix products")
             rates = {name: round(matrix_product_rate(name, self.workspace.threads) / 1e9, 1) for name in precisions}
         checkpoint = {"name": self.workspace.checkpoint.name, "digest": self.workspace.folder.name}
-        rows = 2 if self.workspace.checkpoint.guidance_scale > 1 else 1
-        gflop = unet_flops(self.workspace.checkpoint, rows) / 1e9
+        rows = 2 if self.workspace.checkpoint.defaults["guidance_scale"] > 1 else 1
+        gflop = denoiser_flops(self.workspace.checkpoint, rows) / 1e9
         return Record(checkpoint, machine(), gflop, rates, reference, results)
 
     def _prepare(self, result: Result) -> Result:
@@ -63,12 +63,12 @@ class Run:
 
     def _reference(self, quality: Quality) -> dict[str, Any]:
         return {
-            "pictures": self.pictures,
+            "images": self.images,
             "first_seed": FIRST_SEED,
             "fine_steps": FINE_STEPS,
             "distance_from_finer": {
                 "steps": FINER_STEPS,
-                "pictures": min(CONFIRMED, self.pictures),
+                "images": min(CONFIRMED, self.images),
                 "distance": float(f"{quality.confirmation():.3g}"),
             },
         }

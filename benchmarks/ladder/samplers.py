@@ -12,7 +12,7 @@ class Sampler:
 
     @property
     def deterministic(self) -> bool:
-        """Whether it approximates the ODE's solution."""
+        """True if it approximates the ODE's solution."""
         return self.name != "ddpm"
 
 

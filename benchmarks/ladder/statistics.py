@@ -1,4 +1,4 @@
-"""How sure the figures are: bootstrap intervals and the exact paired test."""
+"""Certainty of the figures: bootstrap intervals and the exact paired test."""
 
 import math
 
@@ -11,7 +11,7 @@ DEVIATIONS = 1.959964
 
 
 def bootstrap_rms(mean_squares: np.ndarray, seed: int = 0) -> tuple[float, tuple[float, float]]:
-    """The root of the mean of `mean_squares`, one a picture (N,), and its 95 % percentile interval over pictures."""
+    """The root of the mean of `mean_squares`, one an image (N,), and its 95 % percentile interval over images."""
     rng = np.random.default_rng(seed)
     draws = rng.integers(len(mean_squares), size=(RESAMPLES, len(mean_squares)))
     low, high = np.quantile(np.sqrt(mean_squares[draws].mean(1)), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])

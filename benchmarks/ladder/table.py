@@ -12,7 +12,7 @@ def speed_table(record: Record) -> Table:
     """A row for each rung; those that were not run say so."""
     table = Table(title="Speed")
     table.add_column("rung", no_wrap=True)
-    for heading in ("UNet ms", "median", "p99", "GFLOP/s", "of matrix product", "s/image", "images/h", "peak MB"):
+    for heading in ("denoiser ms", "median", "p99", "GFLOP/s", "of matrix product", "s/image", "images/h", "peak MB"):
         table.add_column(heading, justify="right")
     for result in record.results:
         table.add_row(result.rung.name, *_speed(result, record))
@@ -23,11 +23,11 @@ def _speed(result: Result, record: Record) -> list[str]:
     timing = result.timing
     if timing is None:
         return ["not run"]
-    rate, limit = record.unet_rate(timing), record.matrix_product_rates[result.rung.engine.precision]
+    rate, limit = record.denoiser_rate(timing), record.matrix_product_rates[result.rung.engine.precision]
     return [
-        f"{timing.unet_ms_mean:.1f} ± {timing.unet_ms_std:.1f}",
-        f"{timing.unet_ms_median:.1f}",
-        f"{timing.unet_ms_p99:.1f}",
+        f"{timing.denoiser_ms_mean:.1f} ± {timing.denoiser_ms_std:.1f}",
+        f"{timing.denoiser_ms_median:.1f}",
+        f"{timing.denoiser_ms_p99:.1f}",
         f"{rate:.0f}",
         # Compiled code can outrun PyTorch's own product where the processor lacks the precision.
         f"{rate / limit:.0%}" if rate <= limit else NONE,
@@ -38,12 +38,12 @@ def _speed(result: Result, record: Record) -> list[str]:
 
 
 def quality_table(results: list[Result]) -> Table:
-    """A row for each rung whose pictures were judged."""
+    """A row for each rung whose images were judged."""
     table = Table(title="Quality")
     table.add_column("rung", no_wrap=True)
     for heading in ("ODE distance", "95 %", "prompts followed", "95 %", "p against DDPM-1000", "PSNR to FP32"):
         table.add_column(heading, justify="right")
-    table.add_column("pictures by")
+    table.add_column("images by")
     for result in results:
         if result.quality:
             table.add_row(result.rung.name, *_quality(result.quality))

@@ -1,4 +1,4 @@
-"""How fast one engine is, and how much memory it takes."""
+"""Speed and memory of one engine."""
 
 import re
 import statistics
@@ -12,28 +12,28 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.ladder.engines.engines import Engine, device
+from benchmarks.ladder.engines.engine import Engine, device
 from benchmarks.ladder.samplers import Sampler
 from benchmarks.ladder.workspace import Workspace
 
 WARM_UP = 10
 MAX_CALLS, MIN_CALLS = 200, 10
-MAX_PICTURES, MIN_PICTURES = 30, 1
+MAX_IMAGES, MIN_IMAGES = 30, 1
 SECONDS = 10.0
-"""Past which no further call or picture is begun, once there are enough."""
+"""Past which no further call or image is begun, once there are enough."""
 
 
 @dataclass(frozen=True)
 class Timing:
-    """What one rung took."""
+    """Time and memory of one rung."""
 
-    unet_rows: int  # of each call below
-    unet_ms_mean: float  # of one call from the host's arrays to the host's array
-    unet_ms_std: float
-    unet_ms_median: float
-    unet_ms_p99: float
-    unet_calls: int
-    seconds_per_image: float  # median, one picture at a time, from the prompt to the pixels
+    denoiser_rows: int  # of each call below
+    denoiser_ms_mean: float  # of one call from the host's arrays to the host's arrays
+    denoiser_ms_std: float
+    denoiser_ms_median: float
+    denoiser_ms_p99: float
+    denoiser_calls: int
+    seconds_per_image: float  # median, one image at a time, from the prompt to the pixels
     images: int
     images_per_hour: float
     peak_memory_mb: float  # of the GPU, or of the process where there is none
@@ -48,20 +48,20 @@ def measure(engine: Engine, sampler: Sampler, workspace: Workspace) -> Timing:
 def _measure(engine: Engine, sampler: Sampler, workspace: Workspace) -> Timing:
     before = _gpu_memory()
     loop = engine.open(workspace)
-    inputs = loop.unet_inputs()
+    denoiser, inputs = loop.networks["denoiser"], loop.denoiser_inputs()
     for _ in range(WARM_UP):
-        loop.unet(*inputs)
-    milliseconds = [1000 * s for s in stopwatch(lambda k: loop.unet(*inputs), MIN_CALLS, MAX_CALLS)]
-    loop.picture(Sampler(sampler.name, 2))
-    seconds = stopwatch(lambda k: loop.picture(sampler, seed=k), MIN_PICTURES, MAX_PICTURES)
+        denoiser(**inputs)
+    milliseconds = [1000 * s for s in stopwatch(lambda k: denoiser(**inputs), MIN_CALLS, MAX_CALLS)]
+    loop.image(Sampler(sampler.name, 2))
+    seconds = stopwatch(lambda k: loop.image(sampler, seed=k), MIN_IMAGES, MAX_IMAGES)
     median = statistics.median(seconds)
     return Timing(
-        unet_rows=len(inputs[0]),
-        unet_ms_mean=statistics.mean(milliseconds),
-        unet_ms_std=statistics.stdev(milliseconds),
-        unet_ms_median=statistics.median(milliseconds),
-        unet_ms_p99=float(np.quantile(milliseconds, 0.99)),
-        unet_calls=len(milliseconds),
+        denoiser_rows=len(inputs["sample"]),
+        denoiser_ms_mean=statistics.mean(milliseconds),
+        denoiser_ms_std=statistics.stdev(milliseconds),
+        denoiser_ms_median=statistics.median(milliseconds),
+        denoiser_ms_p99=float(np.quantile(milliseconds, 0.99)),
+        denoiser_calls=len(milliseconds),
         seconds_per_image=median,
         images=len(seconds),
         images_per_hour=3600 / median,

@@ -1,16 +1,16 @@
-"""Where a benchmark of one checkpoint keeps what it has exported and generated."""
+"""Workspace: the folder of one checkpoint's exports and images."""
 
-import hashlib
-from collections.abc import Callable, Iterable
+import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from export.checkpoint.components import Checkpoint
-from export.checkpoint.layout import COMPONENTS
-from export.config import Precision, Runtime
+from export.digest import digest
 from export.plan.plans import choose_target
 from export.repository import Export, write_repository
+from export.runtime import Precision, Runtime
 from export.sizes import choose_sizes
 
 CODE = Path(__file__).parents[2] / "export"
@@ -19,7 +19,9 @@ KINDS = {
     "fp16": (Runtime.PYTHON, Precision.FP16),
     "tensorrt": (Runtime.TENSORRT, Precision.FP16),
 }
-"""What is exported under which name."""
+"""Runtime and precision of each kind of export, by name."""
+DIGITS = 12
+"""Of a digest: enough to tell the checkpoints of one machine apart."""
 MADE_BY = "made_by"
 """The file beside the exported models that tells which code has written them."""
 
@@ -35,16 +37,21 @@ class Workspace:
     @cached_property
     def folder(self) -> Path:
         folder = self.checkpoint.folder
-        return self.root / digest(folder, files_that_matter(folder))
+        return self.root / digest(folder, files_that_matter(self.checkpoint))[:DIGITS]
 
     @property
-    def pictures(self) -> Path:
-        """The folder of the pictures that quality is judged by."""
-        return self.folder / "pictures"
+    def images(self) -> Path:
+        """The folder of the images that quality is judged by."""
+        return self.folder / "images"
 
     def repository(self, kind: str = "fp32") -> Path:
         """The folder of the checkpoint's model repository of that kind, one of `KINDS`."""
         return self.folder / kind
+
+    def networks(self) -> list[str]:
+        """Names of the checkpoint's networks, as the export lists them."""
+        facts = json.loads((self.repository() / "diffusion/1/checkpoint.json").read_text())
+        return list(facts["networks"])
 
     def export(self, kind: str, report: Callable[[str], None]) -> None:
         """Write the repository of that kind unless it is there, written by this very code."""
@@ -55,26 +62,18 @@ class Workspace:
         self.folder.mkdir(parents=True, exist_ok=True)
         sizes, (runtime, precision) = choose_sizes(self.checkpoint, None, None), KINDS[kind]
         target = choose_target(runtime, None)
-        write_repository(Export(self.checkpoint, sizes, runtime, precision, target=target), repository, report)
+        order = Export(self.checkpoint, sizes, self.checkpoint.networks(sizes), runtime, precision, target=target)
+        write_repository(order, repository, report)
         made_by.write_text(code_digest())
 
 
 def code_digest() -> str:
-    """Tells apart versions of the export's code."""
-    return digest(CODE, CODE.glob("*.py"))
+    """The digest of the export's code."""
+    return digest(CODE, CODE.rglob("*.py"))[:DIGITS]
 
 
-def files_that_matter(checkpoint: Path) -> list[Path]:
-    """The files of the checkpoint in that folder that its pictures depend on."""
-    files = [path for name in COMPONENTS for path in (checkpoint / name).rglob("*") if path.is_file()]
-    return files + [path for path in (checkpoint / "serving.json",) if path.exists()]
-
-
-def digest(folder: Path, files: Iterable[Path]) -> str:
-    """Twelve hexadecimal digits of the names and contents of `files` in `folder`."""
-    total = hashlib.sha256()
-    for path in sorted(files):
-        with path.open("rb") as file:
-            content = hashlib.file_digest(file, "sha256").hexdigest()
-        total.update(f"{path.relative_to(folder)} {content}\n".encode())
-    return total.hexdigest()[:12]
+def files_that_matter(checkpoint: Checkpoint) -> list[Path]:
+    """The checkpoint's files that its images depend on."""
+    folder = checkpoint.folder
+    files = [path for name in checkpoint.family.components for path in (folder / name).rglob("*") if path.is_file()]
+    return files + [path for path in (folder / "serving.json",) if path.exists()]

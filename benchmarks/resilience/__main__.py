@@ -4,11 +4,11 @@ Three replicas of this machine, behind nginx and behind the client's own failove
 a single one gets more than it can do, long jobs beside short ones, deadlines, and dead models.
 """
 
-import json
 import signal
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from triton_diffusion.cli._app import errors_in_one_line
 
-from benchmarks.recording import about
+from benchmarks.recording import machine, write_record
 from benchmarks.resilience.crash import kill_model
 from benchmarks.resilience.failover import kill_one, restart_all
 from benchmarks.resilience.fairness import deadlines, fairness, priorities
@@ -78,14 +78,13 @@ def main(
                 report.add("Deadlines that pass", lambda: deadlines(replica.server))
                 report.add("Short requests beside long jobs that have all the room", lambda: fairness(replica.server))
                 report.add("High priority beside low jobs that have all the room", lambda: priorities(replica.server))
-                for model in ("unet", "diffusion"):
+                for model in ("denoiser", "diffusion"):
                     title = f"The process of {model} dies with 32 requests in the server"
-                    report.add(title, lambda model=model: kill_model(replica, model))
+                    report.add(title, partial(kill_model, replica, model))
     seconds = round(time.perf_counter() - start)
     print(f"{seconds} s")
     if output is not None:
-        record = {**about(), "seconds": seconds, "figures": report.as_record()}
-        output.write_text(json.dumps(record, indent=1) + "\n")
+        write_record(output, {"machine": machine(), "seconds": seconds, "figures": report.as_record()})
     raise typer.Exit(0 if report.kept else 1)
 
 

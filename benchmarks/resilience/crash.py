@@ -26,7 +26,7 @@ def kill_model(replica: Replica, model: str) -> list[Figure]:
         replica.kill_model(model)
         killed = time.monotonic()
         replica.wait()
-        while _ask(client, 0, steps=1) != "picture":
+        while _ask(client, 0, steps=1) != "image":
             time.sleep(0.1)
         back = time.monotonic() - killed
         ended = Counter(answer.result() for answer in asked)
@@ -34,17 +34,17 @@ def kill_model(replica: Replica, model: str) -> list[Figure]:
         print(f"{count} x {reason}")
     grown = replica.shared_memory() - shared
     return [
-        Figure("requests that ended with a picture", ended["picture"]),
-        Figure("requests that ended with an error", ended.total() - ended["picture"]),
+        Figure("requests that ended with an image", ended["image"]),
+        Figure("requests that ended with an error", ended.total() - ended["image"]),
         Figure("back after", back, "s", BACK_WITHIN),
         Figure("/dev/shm has grown by", grown / MEBIBYTE, "MiB", at_most=0),
     ]
 
 
 def _ask(client: Client, seed: int, steps: int = STEPS) -> str:
-    """How it ended, in words."""
+    """The end of the request, in words."""
     try:
         client.text_to_image(PROMPT, seed=seed, num_inference_steps=steps)
     except DiffusionError as error:
         return f"{type(error).__name__}: {error}"
-    return "picture"
+    return "image"

@@ -7,7 +7,7 @@ from pathlib import Path
 from triton_diffusion import Client
 
 from benchmarks.resilience.figures import Figure
-from benchmarks.resilience.traffic import Ways, made_twice, pictures_made_alone, traffic
+from benchmarks.resilience.traffic import Ways, images_made_alone, made_twice, traffic
 from tests.support.proxy import Proxy
 from tests.support.replicas import Replica
 
@@ -49,11 +49,11 @@ def restart_all(group: Sequence[Replica], proxy: Proxy, log: Path) -> list[Figur
 def _under_load(group: Sequence[Replica], proxy: Proxy, log: Path, happen: Callable[[], None]) -> list[Figure]:
     twice = made_twice(log)
     with Client(group[0].server.grpc_url) as client:
-        expected = pictures_made_alone(client)
+        expected = images_made_alone(client)
     with traffic(ways_to(group, proxy), expected) as record:
         time.sleep(SETTLE)
         happen()
         time.sleep(SETTLE)
     for error, count in record.errors().items():
         print(f"{count} x {error}")
-    return [*record.figures(), Figure("pictures that two servers made, of which one was lost", made_twice(log) - twice)]
+    return [*record.figures(), Figure("images that two servers made, of which one was lost", made_twice(log) - twice)]

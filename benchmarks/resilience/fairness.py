@@ -47,16 +47,16 @@ def _queued_ones(server: Server) -> list[Figure]:
     ):
         list(pool.map(lambda _: _until_expired(client, 1, 1.0), range(count)))
     after = _idle(server)
-    # All that had room are requests for MOST_IMAGES pictures: one picture of another would be left over.
-    stray = (after.unet_samples - before.unet_samples) % MOST_IMAGES
+    # All that had room are requests for MOST_IMAGES images: one image of another would be left over.
+    stray = (after.denoiser_samples - before.denoiser_samples) % MOST_IMAGES
     return [
         Figure("queued requests that expired", after.requests_expired - before.requests_expired),
-        Figure("samples of theirs that the UNet saw", stray, at_most=0),
+        Figure("samples of theirs that the denoiser saw", stray, at_most=0),
     ]
 
 
 def fairness(server: Server) -> list[Figure]:
-    """Short requests while jobs of 8 pictures and 1000 steps have all the room."""
+    """Short requests while jobs of 8 images and 1000 steps have all the room."""
     alone = _begin(server)
     return [
         Figure("alone, from sending it to its first step, p50", 1000 * sorted(alone)[SHORT // 2], "ms"),
@@ -88,23 +88,24 @@ def _beside_long_jobs(server: Server, theirs: str = "normal", ours: str = "norma
 
 
 @contextmanager
-def _room_filled(server: Server, metrics: ServerMetrics, **settings: str) -> Iterator[None]:
+def _room_filled(server: Server, metrics: ServerMetrics, priority: str) -> Iterator[None]:
     """While long jobs have all the room of the loop."""
     with Client(server.grpc_url) as client, ExitStack() as stack:
         for seed in range(int(metrics.max_active_samples) // MOST_IMAGES):
-            job = client.stream(PROMPT, seed=seed, num_images=MOST_IMAGES, num_inference_steps=LONG, **settings)
+            job = client.stream(PROMPT, seed=seed, num_images=MOST_IMAGES, num_inference_steps=LONG, priority=priority)
             next(stack.enter_context(closing(job)))
         yield
 
 
-def _begin(server: Server, **settings: str) -> list[float]:
+def _begin(server: Server, priority: str = "normal") -> list[float]:
     """Seconds from sending a short request to its beginning in the loop, for one after another."""
     seconds = []
     with Client(server.grpc_url) as client:
         for seed in range(SHORT):
             time.sleep(random.uniform(0, 0.5))  # it may come at any moment of a step
             start = time.monotonic()
-            with closing(client.stream(PROMPT, seed=seed, num_inference_steps=STEPS, **settings)) as events:
+            stream = client.stream(PROMPT, seed=seed, num_inference_steps=STEPS, priority=priority)
+            with closing(stream) as events:
                 next(event for event in events if isinstance(event, Progress))
                 seconds.append(time.monotonic() - start)
                 list(events)
@@ -131,8 +132,8 @@ def _until_expired(client: httpx2.Client, steps: int, seconds: float) -> float:
 
 
 def _step_seconds(before: ServerMetrics, after: ServerMetrics) -> float:
-    """Of the mean UNet call between two readings."""
-    return (after.unet_seconds - before.unet_seconds) / (after.unet_steps - before.unet_steps)
+    """Seconds of the mean denoiser call between two readings."""
+    return (after.denoiser_seconds - before.denoiser_seconds) / (after.denoiser_steps - before.denoiser_steps)
 
 
 def _idle(server: Server) -> ServerMetrics:

@@ -1,4 +1,4 @@
-"""What was measured, and what was promised of it."""
+"""Figures: measured values, and the promises about them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -13,19 +13,19 @@ from tests.support.launching import Server
 
 TIMES = 4  # as many requests as the server has capacity for
 SECONDS = 12.0
-MAX_QUEUE = 16  # pictures that may wait; for the launcher
+MAX_QUEUE = 16  # images that may wait; for the launcher
 REFUSED_WITHIN = 100.0  # ms
 
 
 def overload(server: Server) -> list[Figure]:
-    """Requests come at TIMES the rate at which the server makes pictures, by gRPC and HTTP in turn, each tried once."""
+    """Requests come at TIMES the rate at which the server makes images, by gRPC and HTTP in turn, each tried once."""
     room = int(server_metrics(server.metrics_url).max_active_samples)
     capacity = _capacity(server, room)
-    return [Figure("capacity", capacity, "pictures/s"), *asyncio.run(_ask(server, TIMES * capacity, room))]
+    return [Figure("capacity", capacity, "images/s"), *asyncio.run(_ask(server, TIMES * capacity, room))]
 
 
 def _capacity(server: Server, room: int) -> float:
-    """Pictures a second with the loop full."""
+    """Images a second with the loop full."""
     count = 6 * room
     with Client(server.grpc_url) as client, ThreadPoolExecutor(room) as pool:
         start = time.monotonic()
@@ -34,7 +34,7 @@ def _capacity(server: Server, room: int) -> float:
 
 
 async def _ask(server: Server, rate: float, room: int) -> list[Figure]:
-    accepted: list[float] = []  # seconds until the picture
+    accepted: list[float] = []  # seconds until the image
     refused: list[float] = []  # seconds until the error
     hints: list[float] = []
     failed: list[str] = []
@@ -87,7 +87,7 @@ async def _ask(server: Server, rate: float, room: int) -> list[Figure]:
         *percentiles("refused after", refused, REFUSED_WITHIN),
         Figure("shortest hint", min(hints), "s"),
         Figure("longest hint", max(hints), "s"),
-        # Before a picture are those in the queue, in the loop and, at most as many as in the loop, in the decoder.
+        # Before an image are those in the queue, in the loop and, at most as many as in the loop, in the decoder.
         *percentiles("accepted, done after", accepted, 1000 * (MAX_QUEUE + 2 * room) / throughput),
-        Figure("pictures a second", throughput),
+        Figure("images a second", throughput),
     ]

@@ -1,4 +1,4 @@
-"""Clients that ask for one picture after another, and what became of every request."""
+"""Clients that ask for one image after another, and what became of every request."""
 
 import itertools
 import json
@@ -20,16 +20,16 @@ from benchmarks.resilience.figures import Figure
 
 CLIENTS = 32
 STEPS = 4
-SEEDS = 16  # so many different pictures are asked for
+SEEDS = 16  # so many different images are asked for
 PROMPT = "a small red circle on the left of a blue background"
 
 Ways: TypeAlias = Mapping[str, Callable[[], Client]]
-"""How to reach the servers: makes a client of its own for each thread."""
+"""Ways to the servers, by name; each makes a client of its own for each thread."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What one request came to. Times are time.monotonic()."""
+    """The end of one request. Times are time.monotonic()."""
 
     sent: float
     ended: float
@@ -52,14 +52,14 @@ class Record:
     def figures(self) -> list[Figure]:
         answers = self.all
         ends = sorted(answer.ended for answer in answers)
-        begin, pictures = min(answer.sent for answer in answers), [answer for answer in answers if answer.images]
+        begin, images = min(answer.sent for answer in answers), [answer for answer in answers if answer.images]
         return [
             *(Figure(f"requests, {way}", len(found)) for way, found in self.answers.items()),
-            Figure("pictures a second", len(pictures) / (ends[-1] - begin)),
+            Figure("images a second", len(images) / (ends[-1] - begin)),
             Figure("tries after the first", self.retries),
             Figure("requests that failed", sum(bool(answer.error) for answer in answers), at_most=0),
-            Figure("wrong pictures for their seed", sum(not answer.right for answer in pictures), at_most=0),
-            Figure("requests answered twice", sum(answer.images > 1 for answer in pictures), at_most=0),
+            Figure("wrong images for their seed", sum(not answer.right for answer in images), at_most=0),
+            Figure("requests answered twice", sum(answer.images > 1 for answer in images), at_most=0),
             Figure("longest request", max(answer.ended - answer.sent for answer in answers), "s"),
             Figure("longest time without any answer", max(b - a for a, b in itertools.pairwise([begin, *ends])), "s"),
         ]
@@ -68,7 +68,7 @@ class Record:
         return Counter(answer.error for answer in self.all if answer.error)
 
 
-def pictures_made_alone(client: Client) -> list[np.ndarray]:
+def images_made_alone(client: Client) -> list[np.ndarray]:
     """One for each seed, while nothing else runs."""
     return [np.asarray(_ask(client, seed, stream=False)[0]) for seed in range(SEEDS)]
 
@@ -102,7 +102,7 @@ def traffic(ways: Ways, expected: Sequence[np.ndarray]) -> Iterator[Record]:
 
 
 def made_twice(log: Path) -> int:
-    """Requests whose pictures two servers have made, by their log: after a connection was lost nobody knows whether
+    """Requests whose images two servers have made, by their log: after a connection was lost nobody knows whether
     they were sent, and the client asks again."""
     made: Counter[str] = Counter()
     for line in log.read_text(errors="replace").splitlines():
@@ -124,11 +124,10 @@ def _answer(client: Client, seed: int, stream: bool, expected: np.ndarray) -> An
 
 
 def _ask(client: Client, seed: int, stream: bool) -> list[Image.Image]:
-    settings = {"seed": seed, "num_inference_steps": STEPS}
     if not stream:
-        return client.text_to_image(PROMPT, **settings)
-    completed = [event.images for event in client.stream(PROMPT, **settings) if isinstance(event, Completed)]
-    return list(itertools.chain(*completed))
+        return client.text_to_image(PROMPT, seed=seed, num_inference_steps=STEPS)
+    events = client.stream(PROMPT, seed=seed, num_inference_steps=STEPS)
+    return list(itertools.chain(*(event.images for event in events if isinstance(event, Completed))))
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-r"""Writes the configuration of an nginx that stands before one Triton server or several, to standard output.
+r"""Configuration of an nginx that stands before one Triton server or several, written to standard output.
 
     python docker/nginx/configure.py --server 10.0.0.1 --server 10.0.0.2 --tls-cert cert.pem --tls-key key.pem \
         > nginx.conf
@@ -24,7 +24,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         action="append",
         type=_addresses,
         metavar="HOST[:HTTP:GRPC]",
-        help="a Triton server, once for each (default: 127.0.0.1:8000:8001)",
+        help="a Triton server; repeat the option for each (default: 127.0.0.1:8000:8001)",
     )
     for protocol, port in ("http", 8443), ("grpc", 8444):
         parser.add_argument(
@@ -32,16 +32,20 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
             type=_listener,
             default=f"0.0.0.0:{port}",
             metavar="HOST:PORT",
-            help=f"where nginx serves {protocol} (default: 0.0.0.0:{port})",
+            help=f"address on which nginx serves {protocol} (default: 0.0.0.0:{port})",
         )
-    parser.add_argument("--tls-cert", type=_file, help="PEM file: the certificate and those that it rests on")
-    parser.add_argument("--tls-key", type=_file, help="PEM file: its key")
-    parser.add_argument("--tls-ca", type=_file, help="PEM file: ask clients for a certificate that this CA has signed")
+    parser.add_argument(
+        "--tls-cert", type=_file, help="PEM file: nginx's certificate, with its intermediate certificates"
+    )
+    parser.add_argument("--tls-key", type=_file, help="PEM file: the private key of that certificate")
+    parser.add_argument(
+        "--tls-ca", type=_file, help="PEM file: the CA that signed the certificates of clients, which then need one"
+    )
     parser.add_argument("--plain", action="store_true", help="no TLS, within a network that you trust")
-    parser.add_argument("--max-body", type=_size, default="256k", help="how large a request may be (default: 256k)")
+    parser.add_argument("--max-body", type=_size, default="256k", help="bytes of the largest request (default: 256k)")
     parser.add_argument("--timeout", type=int, default=600, help="seconds that a request may take (default: 600)")
     parser.add_argument(
-        "--folder", type=Path, default=Path("/run"), help="for what nginx keeps while it runs (default: /run)"
+        "--folder", type=Path, default=Path("/run"), help="folder for nginx's temporary files (default: /run)"
     )
     chosen = parser.parse_args(arguments)
     if chosen.plain == bool(chosen.tls_cert or chosen.tls_key or chosen.tls_ca):

@@ -1,4 +1,4 @@
-"""Finds a checkpoint's folder and checks that it holds the parts of a Stable Diffusion 1.x/2.x pipeline."""
+"""Layout of a checkpoint: its folder, its family, and the components that the family has."""
 
 import json
 import re
@@ -8,17 +8,10 @@ from typing import Any
 from huggingface_hub import hf_hub_download
 
 from export.errors import CheckpointError, quote
+from export.families.family import Family
+from export.families.registry import FAMILIES, SUPPORTED
 
-PIPELINES = ("StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline")
-# Components by name, each with the classes it may have.
-COMPONENTS = {
-    "tokenizer": ("CLIPTokenizer", "CLIPTokenizerFast"),
-    "text_encoder": ("CLIPTextModel",),
-    "unet": ("UNet2DConditionModel",),
-    "vae": ("AutoencoderKL",),
-    "scheduler": None,  # judged by its settings
-}
-SUPPORTED = "supported are Stable Diffusion 1.x and 2.x text-to-image checkpoints in diffusers' layout"
+INDEX = "model_index.json"
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -26,7 +19,7 @@ def find_folder(checkpoint: str) -> Path:
     """The folder that `checkpoint` names: a local folder, or a name on the Hugging Face hub to download."""
     folder = Path(checkpoint)
     if folder.is_dir():
-        check_model_index(folder, read_json(folder / "model_index.json"))
+        find_family(folder)
         return folder
     if folder.exists():
         raise CheckpointError(
@@ -41,7 +34,7 @@ def find_folder(checkpoint: str) -> Path:
 
 
 def checkpoint_name(checkpoint: str, folder: Path) -> str:
-    """What to call the checkpoint that `checkpoint` names and that lies in `folder`."""
+    """The name of the checkpoint that `checkpoint` names and that lies in `folder`."""
     return folder.resolve().name if Path(checkpoint).is_dir() else checkpoint.rstrip("/").rpartition("/")[2]
 
 
@@ -51,7 +44,7 @@ def _download(name: str) -> Path:
 
     try:
         # The small index first: no gigabytes for a checkpoint that cannot be used.
-        check_model_index(Path(name), read_json(Path(hf_hub_download(name, "model_index.json"))))
+        check_index(Path(name), read_json(Path(hf_hub_download(name, INDEX))))
         return Path(DiffusionPipeline.download(name, safety_checker=None, feature_extractor=None, image_encoder=None))
     except CheckpointError:
         raise
@@ -75,25 +68,33 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def check_model_index(folder: Path, index: dict[str, Any]) -> None:
-    """Refuse pipelines that only look like Stable Diffusion 1.x/2.x, and name what is missing."""
+def find_family(folder: Path) -> Family:
+    """The family of the checkpoint in `folder`. Raises CheckpointError where there is none, or a component is wrong."""
+    return check_index(folder, read_json(folder / INDEX))
+
+
+def check_index(folder: Path, index: dict[str, Any]) -> Family:
+    """The family that the checkpoint's model_index.json names; refuses pipelines that only look like it."""
     pipeline = index.get("_class_name")
-    if pipeline not in PIPELINES:
-        raise CheckpointError(f"{folder} is a {pipeline}: {SUPPORTED}, that is {' or '.join(PIPELINES)}")
-    for extra in ("transformer", "text_encoder_2", "tokenizer_2"):
+    family = next((family for family in FAMILIES if pipeline in family.pipelines), None)
+    if family is None:
+        known = " or ".join(name for family in FAMILIES for name in family.pipelines)
+        raise CheckpointError(f"{folder} is a {pipeline}: {SUPPORTED}, that is {known}")
+    for extra in family.foreign_components:
         if _class_name(index, extra):
             raise CheckpointError(f"{folder} has a {extra} ({_class_name(index, extra)}): {SUPPORTED}, which have none")
-    for component, allowed in COMPONENTS.items():
+    for component, allowed in family.components.items():
         found = _class_name(index, component)
         if not found:
-            raise CheckpointError(f"{folder}: model_index.json names no {component}: get the complete checkpoint")
+            raise CheckpointError(f"{folder}: {INDEX} names no {component}: get the complete checkpoint")
         if allowed and found not in allowed:
             raise CheckpointError(f"{folder}: the {component} is a {found}: it must be a {' or '.join(allowed)}")
+    return family
 
 
-def check_components(folder: Path) -> None:
-    """Name the first component whose folder is not there."""
-    for component in COMPONENTS:
+def check_components(folder: Path, family: Family) -> None:
+    """Raise CheckpointError naming the first component whose folder is not there."""
+    for component in family.components:
         if not (folder / component).is_dir():
             raise CheckpointError(f"{folder} has no folder {component}/: get the complete checkpoint")
 

@@ -1,9 +1,9 @@
-"""Writes a checkpoint with random weights in diffusers' Stable Diffusion layout: for tests and for timing.
+"""Checkpoints with random weights in diffusers' Stable Diffusion layout: for tests and for timing.
 
 python -m export.checkpoint.random_weights DIR --architecture sd15|tiny
 
 `sd15` is Stable Diffusion 1.5's architecture at full size (UNet 859.5M parameters, CLIP ViT-L text encoder, KL
-autoencoder, 512x512 pixels); its pictures are noise, its speed and memory are real. `tiny` has the same parts, thin
+autoencoder, 512x512 pixels); its images are noise, its speed and memory are real. `tiny` has the same parts, thin
 and shallow (64x64 pixels). The tokenizer has CLIP's format and 574 tokens: every byte, inside and at the end of a
 word, a few merges, and the two special tokens; its ids lie within both text encoders' vocabularies.
 """
@@ -18,13 +18,13 @@ from diffusers import AutoencoderKL, PNDMScheduler, StableDiffusionPipeline, UNe
 from tokenizers import pre_tokenizers
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from export.specification import NUM_TOKENS
+from export.families.stable_diffusion import NUM_TOKENS
 
 MERGED_WORDS = ("red", "green", "blue", "circle", "square", "picture", "of", "the")
 
 
 class Architecture(StrEnum):
-    """What the random checkpoint looks like inside."""
+    """The size of the random checkpoint's networks."""
 
     SD15 = "sd15"
     TINY = "tiny"

@@ -1,61 +1,59 @@
-"""Reads the noise schedule a checkpoint was trained with from its scheduler's settings."""
+"""Noise schedule that a checkpoint was trained with, from its scheduler's settings."""
 
-import inspect
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import diffusers
-
-from export.checkpoint.layout import read_json
 from export.errors import CheckpointError
+from export.families.family import Family
+from export.loop import read_schedule
 
-PREDICTION_TYPES = ("epsilon", "v_prediction")
 BETA_SCHEDULES = ("linear", "scaled_linear", "squaredcos_cap_v2")
+FINAL_SIGMAS_TYPES = ("zero", "sigma_min")
+COPIED = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "prediction_type", "steps_offset")
 
-STEPS_OFFSET = 1
-"""StableDiffusionPipeline sets every scheduler's `steps_offset` to this, whatever the checkpoint's file says."""
+PLAIN = {
+    "thresholding": (False, "clips what is denoised, which is meant for pixels and not for latents"),
+    "use_flow_sigmas": (False, "samples a flow model"),
+    "sigma_min": (None, "cuts the noise schedule short"),
+    "sigma_max": (None, "cuts the noise schedule short"),
+}
+"""Settings that leave the schedule to its betas, each with that value and what another value does."""
 
 
-def read_schedule(folder: Path) -> tuple[dict[str, Any], str]:
-    """(betas as diffusers describes them, prediction type) of the checkpoint in `folder`."""
-    path = folder / "scheduler" / "scheduler_config.json"
-    settings = with_defaults(_scheduler_class(path), read_json(path))
+def noise_schedule(path: Path, settings: Mapping[str, Any], family: Family) -> dict[str, Any]:
+    """The arguments of the loop's `read_schedule`, from `settings` of the file at `path`. Raises CheckpointError."""
     missing = [key for key in ("beta_start", "beta_end", "beta_schedule") if settings.get(key) is None]
     if missing:
         raise CheckpointError(f"{path} has no {missing[0]}: the noise schedule must be one of betas, not flow matching")
-    if settings["beta_schedule"] not in BETA_SCHEDULES:
-        raise CheckpointError(
-            f"{path}: beta_schedule is {settings['beta_schedule']!r}: supported are {', '.join(BETA_SCHEDULES)}"
-        )
-    prediction_type = settings.get("prediction_type", "epsilon")
-    if prediction_type not in PREDICTION_TYPES:
-        raise CheckpointError(
-            f"{path}: prediction_type is {prediction_type!r}: supported are {' and '.join(PREDICTION_TYPES)}"
-        )
-    schedule = {key: settings[key] for key in ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule")}
+    _check_choice(path, "beta_schedule", settings["beta_schedule"], BETA_SCHEDULES)
+    for key, (plain, effect) in PLAIN.items():
+        if settings.get(key, plain) != plain:
+            raise CheckpointError(
+                f"{path}: {key} is {settings[key]!r}, which {effect}: supported is {plain!r}; set it so if the"
+                " checkpoint was not trained for it"
+            )
+    settings = {"prediction_type": "epsilon", "steps_offset": 0, **settings, **family.scheduler_settings}
+    _check_choice(path, "prediction_type", settings["prediction_type"], family.prediction_types)
+    schedule = {key: settings[key] for key in COPIED}
     schedule["rescale_betas_zero_snr"] = bool(settings.get("rescale_betas_zero_snr"))
+    schedule["set_alpha_to_one"] = bool(settings.get("set_alpha_to_one", True))
+    schedule["final_sigmas_type"] = settings.get("final_sigmas_type") or "zero"
+    _check_choice(path, "final_sigmas_type", schedule["final_sigmas_type"], FINAL_SIGMAS_TYPES)
     if settings.get("trained_betas") is not None:
         schedule["trained_betas"] = [float(beta) for beta in settings["trained_betas"]]
-    if schedule["rescale_betas_zero_snr"] and prediction_type == "epsilon":
+    if schedule["rescale_betas_zero_snr"] and schedule["prediction_type"] == "epsilon":
         raise CheckpointError(
             f"{path}: prediction_type 'epsilon' is undefined with rescale_betas_zero_snr, which ends in pure noise:"
             " set prediction_type to 'v_prediction' if the UNet was trained so, or rescale_betas_zero_snr to false"
         )
-    return schedule, prediction_type
+    try:
+        read_schedule(**schedule)
+    except ValueError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    return schedule
 
 
-def with_defaults(config_class: Any, settings: dict[str, Any]) -> dict[str, Any]:
-    """`settings` of a diffusers class, and that class's own default for each it leaves out."""
-    parameters = inspect.signature(config_class.__init__).parameters.values()
-    return {p.name: p.default for p in parameters if p.default is not p.empty} | settings
-
-
-def _scheduler_class(path: Path) -> type:
-    """The class whose defaults complete the settings; only looked up among diffusers' own schedulers."""
-    name = read_json(path).get("_class_name")
-    found = getattr(diffusers, name, None) if isinstance(name, str) and name.endswith("Scheduler") else None
-    if not inspect.isclass(found) or not issubclass(found, diffusers.SchedulerMixin):
-        raise CheckpointError(
-            f"{path}: _class_name is {name!r}, which is no scheduler of diffusers {diffusers.__version__}"
-        )
-    return found
+def _check_choice(path: Path, key: str, value: Any, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise CheckpointError(f"{path}: {key} is {value!r}: supported are {', '.join(allowed)}")

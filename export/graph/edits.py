@@ -63,7 +63,7 @@ def fold_reshapes(graph: gs.Graph) -> None:
 
 
 def _producer(node: gs.Node | None, op: str, producer_op: str, operand: int = 0) -> gs.Node | None:
-    """What computes `node`'s operand, if `node` is an `op` and that is a `producer_op`."""
+    """The node that computes `node`'s operand, if `node` is an `op` and that is a `producer_op`."""
     if node is None or node.op != op or not node.inputs[operand].inputs:
         return None
     producer = node.inputs[operand].inputs[0]

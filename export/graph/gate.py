@@ -1,7 +1,7 @@
 """The gate every graph must pass: Polygraphy runs ONNX Runtime and PyTorch on the same random inputs.
 
-What is allowed stands in `LIMITS`. It must hold at batches of one, two and three rows, and where the size varies at a
-different size each; in half precision also for inputs ten times the normal scale, where it would overflow first.
+Every output must keep within `LIMITS` at batches of one, two and three rows, and where the size varies at a different
+size each; in half precision also for inputs ten times the normal scale, where it would overflow first.
 """
 
 import math
@@ -21,17 +21,17 @@ from polygraphy.common import TensorMetadata
 from polygraphy.comparator import Comparator
 from polygraphy.logger import G_LOGGER
 
-from export.config import Precision
 from export.errors import GateError
-from export.specification import Axis, Model, Tensor
+from export.runtime import Precision
+from export.specification import Axis, Network, Tensor
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How far a graph may be from PyTorch in FP32."""
+    """Distance that a graph may have from PyTorch in FP32."""
 
     max_error: float  # largest absolute error over the reference's largest absolute value
-    min_psnr: float  # decibels, of uint8 pictures
+    min_psnr: float  # decibels, of uint8 images
     scales: tuple[float, ...]  # of the random inputs
 
 
@@ -46,13 +46,13 @@ BATCHES = (1, 2, 3)
 class TorchRunner(BaseRunner):
     """The reference: a torch module on the CPU behind Polygraphy's runner interface."""
 
-    def __init__(self, model: Model, module: torch.nn.Module) -> None:
+    def __init__(self, network: Network, module: torch.nn.Module) -> None:
         super().__init__(name="PyTorch")
-        self.model, self.module = model, module
+        self.network, self.module = network, module
 
     def get_input_metadata_impl(self) -> TensorMetadata:
         metadata = TensorMetadata()
-        for tensor in self.model.inputs:
+        for tensor in self.network.inputs:
             shape = [None if isinstance(size, Axis) else size for size in tensor.shape]
             metadata.add(tensor.name, {"FP32": np.float32, "INT32": np.int32}[tensor.dtype], [None, *shape])
         return metadata
@@ -60,25 +60,20 @@ class TorchRunner(BaseRunner):
     def infer_impl(self, feed_dict: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         start = time.perf_counter()
         with torch.no_grad():
-            output = self.module(*(torch.from_numpy(feed_dict[tensor.name]) for tensor in self.model.inputs))
+            outputs = self.module(**{name: torch.from_numpy(array) for name, array in feed_dict.items()})
         self.inference_time = time.perf_counter() - start
-        return OrderedDict([(self.model.outputs[0].name, output.numpy())])
+        return OrderedDict((tensor.name, outputs[tensor.name].numpy()) for tensor in self.network.outputs)
 
 
-def check_graph(
-    model: Model, path: Path, module: torch.nn.Module, below: dict[str, int], precision: Precision = Precision.FP32
-) -> None:
-    """Raise GateError unless the graph at `path` computes in `precision` what `module` does in FP32.
-
-    `below` bounds the random integers and timesteps: {"input_ids": vocabulary size, "timestep": training steps}.
-    """
+def check_graph(network: Network, path: Path, module: torch.nn.Module, precision: Precision = Precision.FP32) -> None:
+    """Raise GateError unless the graph at `path` computes in `precision` what `module` does in FP32."""
     with G_LOGGER.verbosity(G_LOGGER.ERROR):
-        runners = [TorchRunner(model, module), OnnxrtRunner(lambda: frugal_session(path), name="ONNX Runtime")]
-        feeds = [feed for scale in LIMITS[precision].scales for feed in random_inputs(model, below, scale)]
+        runners = [TorchRunner(network, module), OnnxrtRunner(lambda: frugal_session(path), name="ONNX Runtime")]
+        feeds = [feed for scale in LIMITS[precision].scales for feed in random_inputs(network, scale)]
         results = Comparator.run(runners, data_loader=feeds)
     for reference, measured in zip(*(iterations for _, iterations in results.items())):
         for name in reference:
-            check_output(f"{model.name}: {name}", reference[name], measured[name], LIMITS[precision])
+            check_output(f"{network.name}: {name}", reference[name], measured[name], LIMITS[precision])
 
 
 def frugal_session(path: Path) -> onnxruntime.InferenceSession:
@@ -90,27 +85,23 @@ def frugal_session(path: Path) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 
-def random_inputs(
-    model: Model, below: dict[str, int], scale: float = 1, seed: int = 0
-) -> Iterator[dict[str, np.ndarray]]:
+def random_inputs(network: Network, scale: float = 1, seed: int = 0) -> Iterator[dict[str, np.ndarray]]:
     """One feed for each of `BATCHES`: the smallest size first, then others, some of which do not halve evenly.
 
-    Normal numbers of standard deviation `scale`, but for the integers and timesteps.
+    Normal numbers of standard deviation `scale`, but for the inputs of whole numbers.
     """
     rng = np.random.default_rng(seed)
     for step, batch in enumerate(BATCHES):
-        yield {tensor.name: _random(rng, tensor, batch, step, below.get(tensor.name), scale) for tensor in model.inputs}
+        yield {tensor.name: _random(rng, tensor, batch, step, scale) for tensor in network.inputs}
 
 
-def _random(
-    rng: np.random.Generator, tensor: Tensor, batch: int, step: int, below: int | None, scale: float
-) -> np.ndarray:
+def _random(rng: np.random.Generator, tensor: Tensor, batch: int, step: int, scale: float) -> np.ndarray:
     shape: list[Any] = [
         min(size.sizes.min + step * (1 + i % 2), size.sizes.max) if isinstance(size, Axis) else size
         for i, size in enumerate(tensor.shape)
     ]
-    if below is not None:
-        values = rng.integers(below, size=(batch, *shape))
+    if tensor.below is not None:
+        values = rng.integers(tensor.below, size=(batch, *shape))
         return values.astype(np.int32 if tensor.dtype == "INT32" else np.float32)
     return np.float32(scale) * rng.standard_normal((batch, *shape), dtype=np.float32)
 
@@ -141,6 +132,6 @@ def relative_error(reference: np.ndarray, measured: np.ndarray) -> float:
 
 
 def psnr(reference: np.ndarray, measured: np.ndarray) -> float:
-    """Peak signal-to-noise ratio of two uint8 pictures, in decibels."""
+    """Peak signal-to-noise ratio of two uint8 images, in decibels."""
     mean_square = np.mean((measured.astype(np.float64) - reference) ** 2)
     return math.inf if mean_square == 0 else 10 * math.log10(255**2 / mean_square)

@@ -1,4 +1,4 @@
-"""Turns a torch module into an ONNX graph with the interface of the model specification."""
+"""ONNX graphs of torch modules, with the interfaces of the specification."""
 
 import logging
 import warnings
@@ -7,10 +7,10 @@ from pathlib import Path
 import onnx
 import torch
 
-from export.config import Precision
 from export.graph.edits import edit
 from export.graph.precision import to_half
-from export.specification import Axis, Model, Tensor
+from export.runtime import Precision
+from export.specification import Axis, Network, Tensor
 
 OPSETS = {Precision.FP32: 20, Precision.FP16: 21}
 """20 has Gelu; from 21 on GroupNorm becomes GroupNormalization, which TensorRT has a kernel for, while ONNX Runtime
@@ -22,11 +22,11 @@ SINGLE_FILE_LIMIT = 2_000_000_000
 TORCH_DTYPES = {"FP32": torch.float32, "INT32": torch.int32}
 
 
-def write_graph(model: Model, module: torch.nn.Module, folder: Path, precision: Precision = Precision.FP32) -> Path:
-    """Export `module` as `model` to `folder`/model.onnx (and model.onnx.data past 2 GB); returns the graph's path."""
+def write_graph(network: Network, module: torch.nn.Module, folder: Path, precision: Precision = Precision.FP32) -> Path:
+    """Export `module` as `network` to `folder`/model.onnx (and model.onnx.data past 2 GB); returns the graph's path."""
     path = folder / "model.onnx"
     weights = folder / "model.onnx.data"
-    _export(model, module, OPSETS[precision]).save(path, external_data=True)
+    _export(network, module, OPSETS[precision]).save(path, external_data=True)
     # The weights stay in their file while the graph is edited, so that this costs no second copy in memory.
     graph = edit(onnx.load(path, load_external_data=False))
     if precision is Precision.FP16:
@@ -38,14 +38,14 @@ def write_graph(model: Model, module: torch.nn.Module, folder: Path, precision: 
     return path
 
 
-def _export(model: Model, module: torch.nn.Module, opset: int) -> torch.onnx.ONNXProgram:
-    batch = torch.export.Dim("batch", min=1, max=model.max_batch)
+def _export(network: Network, module: torch.nn.Module, opset: int) -> torch.onnx.ONNXProgram:
+    batch = torch.export.Dim("batch", min=1, max=network.max_batch)
     dimensions = {
-        axis.name: torch.export.Dim(axis.name, min=axis.sizes.min, max=axis.sizes.max) for axis in axes(model)
+        axis.name: torch.export.Dim(axis.name, min=axis.sizes.min, max=axis.sizes.max) for axis in network.axes
     }
     shapes = {
         tensor.name: {0: batch} | {i: dimensions[a.name] for i, a in enumerate(tensor.shape, 1) if isinstance(a, Axis)}
-        for tensor in model.inputs
+        for tensor in network.inputs
     }
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # about the exporter's own internals
@@ -53,21 +53,16 @@ def _export(model: Model, module: torch.nn.Module, opset: int) -> torch.onnx.ONN
         logging.getLogger("torch.utils._sympy").setLevel(logging.CRITICAL)
         program = torch.onnx.export(
             module,
-            tuple(_example(tensor) for tensor in model.inputs),
+            tuple(_example(tensor) for tensor in network.inputs),
             dynamo=True,
             opset_version=opset,
-            input_names=[tensor.name for tensor in model.inputs],
-            output_names=[tensor.name for tensor in model.outputs],
+            input_names=[tensor.name for tensor in network.inputs],
+            output_names=[tensor.name for tensor in network.outputs],
             dynamic_shapes=shapes,
             verbose=False,
         )
     assert program is not None
     return program
-
-
-def axes(model: Model) -> list[Axis]:
-    """The axes of `model`'s inputs that vary beside the batch."""
-    return [axis for tensor in model.inputs for axis in tensor.shape if isinstance(axis, Axis)]
 
 
 def _example(tensor: Tensor) -> torch.Tensor:

@@ -1,7 +1,7 @@
 """Mixed precision: FP16 weights and activations, with FP32 where half precision would show.
 
-What lies between an input or output and the nearest matrix product stays FP32: the sines of the timestep, the scaling
-of a latent, the last layer norm of the text encoder, the decoder's way from its last convolution to bytes.
+What lies between an input or an output and the nearest matrix product stays FP32: the sines of the timestep, the
+scaling of a latent, the last layer norm of the text encoder, the decoder's way from its last convolution to bytes.
 Normalisations keep their statistics in FP32 by their own `stash_type`, which a strongly typed TensorRT network obeys
 too. Inputs and outputs keep their types, so the sampling loop does not see the precision.
 
@@ -50,7 +50,7 @@ def to_half(model: onnx.ModelProto, folder: Path) -> onnx.ModelProto:
         for tensor in node.outputs:
             if tensor.dtype in FLOATS:
                 tensor.dtype = np.dtype(dtype)
-    restore_output(graph)
+    restore_outputs(graph)
     return gs.export_onnx(graph.cleanup().toposort())
 
 
@@ -65,15 +65,15 @@ def prologue(graph: gs.Graph) -> Iterator[gs.Node]:
 
 
 def epilogue(graph: gs.Graph) -> Iterator[gs.Node]:
-    """The nodes that only lead on to the output, one after the other, back to where ways join or the last product."""
-    (output,) = graph.outputs
-    (node,) = output.inputs
-    while node.op not in MATRIX_PRODUCTS:
-        yield node
-        sources = _variables(node.inputs)
-        if len(sources) != 1 or len(sources[0].outputs) != 1 or not sources[0].inputs:
-            break
-        (node,) = sources[0].inputs
+    """The nodes that only lead on to one output, one after the other, back to where ways join or the last product."""
+    for output in graph.outputs:
+        (node,) = output.inputs
+        while node.op not in MATRIX_PRODUCTS:
+            yield node
+            sources = _variables(node.inputs)
+            if len(sources) != 1 or len(sources[0].outputs) != 1 or not sources[0].inputs:
+                break
+            (node,) = sources[0].inputs
 
 
 def half_weights(constant: gs.Constant, stored: onnx.TensorProto | None, folder: Path) -> np.ndarray:
@@ -88,15 +88,17 @@ def cast(graph: gs.Graph, source: gs.Tensor, target: gs.Variable) -> None:
     graph.nodes.append(gs.Node("Cast", inputs=[source], outputs=[target], attrs={"to": to}))
 
 
-def restore_output(graph: gs.Graph) -> None:
-    """Cast the output back to the FP32 of the interface, where it was computed in FP16."""
-    (output,) = graph.outputs
-    if output.dtype == np.float16:
-        (producer,) = output.inputs
-        half = gs.Variable(f"{output.name}_float16", np.float16, output.shape)
-        producer.outputs = [half]
-        output.dtype = np.dtype(np.float32)
-        cast(graph, half, output)
+def restore_outputs(graph: gs.Graph) -> None:
+    """Cast outputs back to the FP32 of the interface, where they were computed in FP16."""
+    for output in graph.outputs:
+        if output.dtype == np.float16:
+            half = gs.Variable(f"{output.name}_float16", np.float16, output.shape)
+            for user in list(output.outputs):
+                user.inputs = [half if tensor is output else tensor for tensor in user.inputs]
+            (producer,) = output.inputs
+            producer.outputs = [half if tensor is output else tensor for tensor in producer.outputs]
+            output.dtype = np.dtype(np.float32)
+            cast(graph, half, output)
 
 
 def _variables(tensors: list[gs.Tensor]) -> list[gs.Variable]:

@@ -1,4 +1,4 @@
-"""Builds one plan with TensorRT or TensorRT-RTX: `python -m export.plan.builder JOB`, called by plans.py.
+"""Builder of one plan with TensorRT or TensorRT-RTX: `python -m export.plan.builder JOB`, called by plans.py.
 
 JOB is JSON:
 

@@ -5,7 +5,6 @@ TensorRT-RTX builds ahead of time, for any GPUs of its list, and needs none.
 """
 
 import ctypes
-import hashlib
 import importlib
 import json
 import os
@@ -18,9 +17,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from export.config import Runtime
+from export.digest import digest
 from export.errors import PlanError, RequestError
-from export.specification import USUAL_BATCH, Axis, Model, Tensor
+from export.runtime import Runtime
+from export.specification import Axis, Network, Tensor
 
 MODULES = {Runtime.TENSORRT: "tensorrt", Runtime.TENSORRT_RTX: "tensorrt_rtx_bindings"}
 INSTALL = {
@@ -39,7 +39,7 @@ STOP_SECONDS = 60
 
 @dataclass(frozen=True)
 class Target:
-    """What builds the plans, and what they are for."""
+    """The builder of the plans, and the GPUs they are for."""
 
     module: str  # its name in Python
     version: str
@@ -48,7 +48,7 @@ class Target:
 
     @property
     def timings(self) -> Path | None:
-        """Where kernel timings are kept between builds; they hold for one version and GPU. None: nothing is timed."""
+        """The file of kernel timings, kept between builds; for one version and GPU. None: nothing is timed."""
         if self.gpu is None:
             return None
         caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
@@ -121,15 +121,15 @@ def _this_gpu() -> tuple[str, str]:
     return name.value.decode(), f"{major.value}.{minor.value}"
 
 
-def shapes(model: Model) -> dict[str, list[list[int]]]:
+def shapes(network: Network) -> dict[str, list[list[int]]]:
     """The smallest, the usual and the largest shape of each input, batch axis included."""
     return {
         tensor.name: [
             [1, *_sizes(tensor, lambda axis: axis.sizes.min)],
-            [USUAL_BATCH[model.name], *_sizes(tensor, lambda axis: axis.usual)],
-            [model.max_batch, *_sizes(tensor, lambda axis: axis.sizes.max)],
+            [network.usual_batch, *_sizes(tensor, lambda axis: axis.usual)],
+            [network.max_batch, *_sizes(tensor, lambda axis: axis.sizes.max)],
         ]
-        for tensor in model.inputs
+        for tensor in network.inputs
     }
 
 
@@ -137,25 +137,25 @@ def _sizes(tensor: Tensor, choose: Callable[[Axis], int]) -> list[Any]:
     return [choose(size) if isinstance(size, Axis) else size for size in tensor.shape]
 
 
-def write_plan(model: Model, graph: Path, target: Target, report: Callable[[str], None]) -> None:
+def write_plan(network: Network, graph: Path, target: Target, report: Callable[[str], None]) -> None:
     """Put model.plan and plan.json into the place of `graph`. Raises PlanError."""
-    report(f"{model.name}: building the plan")
+    report(f"{network.name}: building the plan")
     facts = {
         "module": target.module,
         "version": target.version,
         "gpu": target.gpu,
         "compute_capabilities": target.compute_capabilities,
-        "graph_sha256": _digest(graph),
+        "graph_digest": digest(graph.parent, graph.parent.glob("model.onnx*")),
     }
     job = {
         "module": target.module,
         "graph": str(graph),
         "plan": str(graph.with_name("model.plan")),
-        "shapes": shapes(model),
+        "shapes": shapes(network),
         "compute_capabilities": target.compute_capabilities if target.gpu is None else (),
         "timings": target.timings and str(target.timings),
     }
-    run_builder(model.name, job, report)
+    run_builder(network.name, job, report)
     graph.with_name("plan.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     for file in graph.parent.glob("model.onnx*"):
         file.unlink()
@@ -198,12 +198,3 @@ def run_builder(name: str, job: dict[str, Any], report: Callable[[str], None]) -
             f"{name}: the builder of the plan ended with code {code}, most likely because memory ran out:"
             " end other programs, or build on a machine with more"
         )
-
-
-def _digest(graph: Path) -> str:
-    digest = hashlib.sha256()
-    for file in sorted(graph.parent.glob("model.onnx*")):
-        with file.open("rb") as content:
-            while block := content.read(1 << 24):
-                digest.update(block)
-    return digest.hexdigest()

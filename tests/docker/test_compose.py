@@ -17,8 +17,8 @@ from triton_diffusion.cli.gateway import DRAIN
 from triton_diffusion.gateway import Keys
 
 from export import cached
-from tests.docker.dockerfiles import inherited, stages
-from tests.docker.manifests import ROOT, VERSION
+from tests.support.dockerfiles import inherited, stages
+from tests.support.manifests import ROOT, VERSION
 
 COMPOSE = ROOT / "compose.yaml"
 GUIDE = (ROOT / "docs/deployment.md").read_text()

@@ -10,7 +10,7 @@ from tls import check_files
 from triton_diffusion import Tls
 from triton_diffusion.gateway import Keys
 
-from tests.docker.manifests import KUBERNETES, ROOT, VERSION, kustomize, needs_kubectl
+from tests.support.manifests import KUBERNETES, ROOT, VERSION, kustomize, needs_kubectl
 
 GUIDE = (ROOT / "docs/deployment.md").read_text()
 

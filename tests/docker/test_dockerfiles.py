@@ -13,8 +13,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from export import cached
-from tests.docker.dockerfiles import FILES, IMAGES, inherited, stages
-from tests.docker.manifests import ROOT
+from tests.support.dockerfiles import FILES, IMAGES, inherited, stages
+from tests.support.manifests import ROOT
 
 FINAL = [
     ("cpu.Dockerfile", "server"),

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image as Picture
+from PIL import Image as Pillow
 
-from tests.docker.containers import Container, Image, Pod, build, needs_containers
-from tests.docker.manifests import VERSION
+from tests.support.containers import Container, Image, Pod, build, needs_containers
 from tests.support.launching import COMMAND
+from tests.support.manifests import VERSION
 
 pytestmark = [pytest.mark.slow, needs_containers, pytest.mark.xdist_group("containers")]
 
@@ -55,9 +55,9 @@ class Service:
     gateway: Container
     key: str
 
-    def ask(self, key: str | None, **order: object) -> tuple[int, dict[str, object]]:
-        """What the gateway answers to an order for a picture: the status, and the body."""
-        body = {"prompt": "a red circle", "response_format": "b64_json", **order}
+    def ask(self, key: str | None, **body: object) -> tuple[int, dict[str, object]]:
+        """Status and body of the gateway's answer to a request for an image."""
+        body = {"prompt": "a red circle", "response_format": "b64_json", **body}
         headers = ["Content-Type: application/json", *([f"Authorization: Bearer {key}"] if key else [])]
         arguments = [part for header in headers for part in ("--header", header)]
         url = "http://127.0.0.1:8080/v1/images/generations"
@@ -90,12 +90,12 @@ def new_key(folder: Path) -> str:
     return key
 
 
-def test_a_picture_comes_out_of_the_gateway_for_who_has_a_key(service):
+def test_an_image_comes_out_of_the_gateway_for_who_has_a_key(service):
     status, answer = service.ask(service.key, seed=7)
     assert status == 200, answer
-    picture = np.asarray(Picture.open(io.BytesIO(base64.b64decode(answer["data"][0]["b64_json"]))).convert("RGB"))
-    assert picture.shape == (128, 128, 3)
-    red, green, blue = np.moveaxis(picture.astype(int), -1, 0)
+    pixels = np.asarray(Pillow.open(io.BytesIO(base64.b64decode(answer["data"][0]["b64_json"]))).convert("RGB"))
+    assert pixels.shape == (128, 128, 3)
+    red, green, blue = np.moveaxis(pixels.astype(int), -1, 0)
     assert ((red > 150) & (green < 100) & (blue < 100)).mean() > 0.02, "the circle"
 
 
@@ -136,7 +136,7 @@ def test_a_server_that_is_told_to_end_ends_well(pod, server_image):
     assert server.wait() == 0
 
 
-def test_too_small_a_shared_memory_is_told_with_the_option_that_enlarges_it(pod, server_image):
+def test_too_small_a_shared_memory_is_told_with_the_option_to_enlarge_it(pod, server_image):
     server = pod.start(server_image, shm_size="64m")
     assert server.wait() == 1
     assert "--shm-size" in server.log

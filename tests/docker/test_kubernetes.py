@@ -8,7 +8,7 @@ import pytest
 from kubernetes_validate import SchemaNotFoundError, ValidationError
 
 from export import cached
-from tests.docker.manifests import (
+from tests.support.manifests import (
     OVERLAYS,
     RENDERINGS,
     ROOT,
@@ -41,7 +41,7 @@ def test_every_object_obeys_the_strict_schema_of_its_kind(rendering, api_version
             kubernetes_validate.validate(item, api_version, strict=True)
 
 
-def test_the_schemas_refuse_a_field_that_is_not_there_and_do_not_know_custom_kinds():
+def test_the_schemas_refuse_unknown_fields_and_pass_over_custom_kinds():
     misspelt = copy.deepcopy(find("cpu", "Deployment", "triton-diffusion-server"))
     container = misspelt["spec"]["template"]["spec"]["containers"][0]
     container["readynessProbe"] = container.pop("readinessProbe")
@@ -150,7 +150,7 @@ def accelerators(resources: dict) -> set[str]:
     return {name for name in resources["limits"] if name.startswith("nvidia.com/")}
 
 
-def test_plans_are_built_on_the_gpu_that_runs_them_and_shared_by_its_kind_only():
+def test_plans_are_built_on_the_gpu_that_runs_them_and_shared_by_its_kind():
     claims, resources = [], []
     for overlay in ("gpu", "gpu-mig"):
         server = workload(overlay, "server")

@@ -6,13 +6,14 @@ from threading import Event
 
 import pytest
 import typer
-from installation import Installation, LaunchError
+from installation import Installation
+from launch_error import LaunchError
 from options import parse_arguments
 from server import KILL_TIMEOUT, Server
 from triton_diffusion.cli import app
 from triton_options import EXIT_TIMEOUT
 
-from tests.docker.manifests import OVERLAYS, Object, arguments, find, needs_kubectl, workload
+from tests.support.manifests import OVERLAYS, Object, arguments, find, needs_kubectl, workload
 
 pytestmark = needs_kubectl
 
@@ -26,7 +27,7 @@ every_overlay = pytest.mark.parametrize("overlay", OVERLAYS)
 
 @pytest.fixture
 def launched(rendering) -> Namespace:
-    """What the launcher understands of the arguments in the manifest."""
+    """The manifest's arguments, parsed by the launcher."""
     (container,) = workload(rendering, "server").pod["containers"]
     return parse_arguments(arguments(rendering, container))
 
@@ -70,7 +71,7 @@ def test_a_gateway_outlives_the_longest_generation_that_passes_through_it(overla
 
 
 @every_server
-def test_clients_have_left_a_server_before_it_drains_and_found_it_before_the_next_one_does(rendering, launched):
+def test_clients_leave_before_a_server_drains_and_return_before_the_next(rendering, launched):
     server = workload(rendering, "server")
     (container,) = server.pod["containers"]
     renewed = launched.connection_age * GRPC_JITTER + DNS_SECONDS

@@ -1,8 +1,8 @@
-"""Who may reach whom, by an evaluation of the rendered NetworkPolicies."""
+"""Connections that the rendered NetworkPolicies allow, by an evaluation of them."""
 
 import pytest
 
-from tests.docker.manifests import Object, find, needs_kubectl, render, workload, workloads
+from tests.support.manifests import Object, find, needs_kubectl, render, workload, workloads
 
 pytestmark = needs_kubectl
 
@@ -27,7 +27,7 @@ def matches(peer: Object, namespace: dict[str, str], labels: dict[str, str]) -> 
 
 
 def allows(rules: list[Object], side: str, namespace: dict[str, str], labels: dict[str, str], port: int) -> bool:
-    """Whether a rule lets through TCP to `port`, from or to (`side`) the pod with these labels."""
+    """True if a rule lets through TCP to `port`, from or to (`side`) the pod with these labels."""
     for rule in rules:
         peers, entries = rule.get(side), rule.get("ports")
         if (peers is None or any(matches(peer, namespace, labels) for peer in peers)) and (

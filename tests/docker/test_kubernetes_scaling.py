@@ -15,7 +15,7 @@ import promql_parser
 import pytest
 import yaml
 
-from tests.docker.manifests import KUBERNETES, ROOT, Object, find, needs_kubectl, render, workload
+from tests.support.manifests import KUBERNETES, ROOT, Object, find, needs_kubectl, render, workload
 
 pytestmark = needs_kubectl
 
@@ -174,8 +174,8 @@ def test_both_autoscalers_decide_alike():
     assert adapter["diffusion_mean_queue_wait_seconds"] == wait
 
 
-def test_a_replica_is_added_before_the_loops_are_full():
-    config = (ROOT / "model_repository/diffusion/config.pbtxt").read_text()
+def test_a_replica_is_added_before_the_loops_are_full(shipped_repository):
+    config = (shipped_repository / "diffusion/config.pbtxt").read_text()
     (room,) = re.findall(r'max_active_samples" value \{ string_value: "(\d+)"', config)
     (name, target), _ = hpa_metrics()
     assert name == "diffusion_active_samples"

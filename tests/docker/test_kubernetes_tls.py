@@ -11,8 +11,8 @@ from triton_diffusion import Tls
 from triton_diffusion._transports.address import addresses
 from triton_options import http_host
 
-from tests.docker.manifests import OVERLAYS, arguments, find, needs_kubectl, render, workload
 from tests.support.certificates import Authority
+from tests.support.manifests import OVERLAYS, arguments, find, needs_kubectl, render, workload
 
 pytestmark = needs_kubectl
 
@@ -21,7 +21,7 @@ every_rendering = pytest.mark.parametrize("rendering", [f"{overlay} tls monitori
 
 @pytest.fixture(scope="module")
 def mounted(tmp_path_factory):
-    """What a Secret of either side looks like in its pod."""
+    """The files of either side's Secret, as its pod has them."""
     folder = tmp_path_factory.mktemp("tls")
     authority = Authority(folder, "authority")
     signed = authority.sign("server", host="triton-diffusion-server-grpc")
@@ -32,7 +32,7 @@ def mounted(tmp_path_factory):
 
 
 def mount_path(rendering: str, name: str, secret: str) -> str:
-    """Where the pod has the Secret, of which it has all."""
+    """The folder in which the pod has all of the Secret."""
     item = workload(rendering, name)
     (container,) = item.pod["containers"]
     volume = item.volume("tls")["secret"]

@@ -41,7 +41,7 @@ def start(request):
 
 
 def last_words(launcher: subprocess.Popen[str]) -> str:
-    """What the launcher says when it gives up, which must take less than 30 seconds."""
+    """The launcher's last line when it gives up, which must take less than 30 seconds."""
     out, err = launcher.communicate(timeout=30)
     assert launcher.returncode == 1
     assert out == ""
@@ -50,8 +50,14 @@ def last_words(launcher: subprocess.Popen[str]) -> str:
     return err
 
 
-def test_a_repository_that_was_never_exported_names_the_command_that_writes_it(start, tmp_path):
+def test_a_repository_never_exported_names_the_command_that_writes_it(start, tmp_path):
     assert "write the repository with `python -m export CHECKPOINT`" in last_words(start(tmp_path, stderr=PIPE))
+
+
+def test_a_repository_without_its_list_of_networks_is_told(start, repository):
+    (repository / "diffusion/1/checkpoint.json").write_text("{}")
+    said = last_words(start(repository, stderr=PIPE))
+    assert "checkpoint.json is missing or lists no networks: write the repository" in said
 
 
 def test_a_missing_model_is_named(start, repository):
@@ -60,10 +66,10 @@ def test_a_missing_model_is_named(start, repository):
 
 
 def test_a_corrupt_model_is_named_with_what_to_do(start, repository):
-    model = repository / "unet/1/model.onnx"
+    model = repository / "denoiser/1/model.onnx"
     model.write_bytes(model.read_bytes()[: model.stat().st_size // 2])
     said = last_words(start(repository, stderr=PIPE))
-    assert "model unet does not load" in said
+    assert "model denoiser does not load" in said
     assert "python -m export" in said
 
 
@@ -79,7 +85,7 @@ def test_an_occupied_port_is_named_with_its_option(start, repository):
     subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode != 0,
     reason="may not mount a small /dev/shm of its own here",
 )
-def test_too_small_a_shared_memory_is_told_with_the_option_that_enlarges_it(repository):
+def test_too_small_a_shared_memory_is_told_with_the_option_to_enlarge_it(repository):
     script = f"mount -t tmpfs -o size=64m tmpfs /dev/shm && exec {sys.executable} {LAUNCHER} --repository {repository}"
     unshared = subprocess.run(["unshare", "--mount", "sh", "-c", script], capture_output=True, text=True, timeout=30)
     assert unshared.returncode == 1
@@ -90,9 +96,9 @@ def test_too_small_a_shared_memory_is_told_with_the_option_that_enlarges_it(repo
 def test_a_stopped_server_first_finishes_what_it_has_begun(start, shipped_repository):
     launcher = start(shipped_repository)
     server = wait_until_ready(launcher)
-    pictures = []
+    images = []
     with Client(server.grpc_url) as client:
-        asking = threading.Thread(target=lambda: pictures.extend(client.text_to_image(PROMPT, num_inference_steps=300)))
+        asking = threading.Thread(target=lambda: images.extend(client.text_to_image(PROMPT, num_inference_steps=300)))
         asking.start()
         while server.metric("diffusion_active_samples") == 0:
             time.sleep(0.01)
@@ -101,7 +107,7 @@ def test_a_stopped_server_first_finishes_what_it_has_begun(start, shipped_reposi
         with pytest.raises(ServerUnavailable):
             client.text_to_image(PROMPT, num_inference_steps=1)
         asking.join()
-    assert len(pictures) == 1
+    assert len(images) == 1
     assert launcher.wait(timeout=60) == 0
 
 
@@ -115,15 +121,15 @@ def test_a_full_queue_refuses_at_once_and_says_when_to_come_back(start, shipped_
         many = [pool.submit(client.text_to_image, PROMPT, num_images=n, num_inference_steps=40) for n in (8, 8, 2)]
         while server.metric("diffusion_requests_in_flight") < 3:
             time.sleep(0.01)
-        with pytest.raises(ServerUnavailable, match=r"the queue is full \(2 pictures wait\): try again in \d+ s"):
+        with pytest.raises(ServerUnavailable, match=r"the queue is full \(2 images wait\): try again in \d+ s"):
             other.text_to_image(PROMPT)
         assert [len(asked.result()) for asked in many] == [8, 8, 2]
         assert len(other.text_to_image(PROMPT)) == 1
     assert server.metric("diffusion_requests_total") == 5
 
 
-@pytest.mark.parametrize("model", ["unet", "diffusion", "text_to_image"])
-def test_a_model_whose_process_dies_is_back_soon_and_every_request_has_ended(start, shipped_repository, model):
+@pytest.mark.parametrize("model", ["denoiser", "diffusion", "text_to_image"])
+def test_a_model_whose_process_dies_is_back_soon_and_every_request_ends(start, shipped_repository, model):
     launcher = start(shipped_repository, stderr=PIPE)
     server = wait_until_ready(launcher)
     with Client(server.grpc_url, retries=0) as client, ThreadPoolExecutor() as pool:
@@ -142,7 +148,7 @@ def test_a_model_whose_process_dies_is_back_soon_and_every_request_has_ended(sta
 
 
 def shared_memory_of(launcher: subprocess.Popen[str]) -> list[Path]:
-    """What a launcher that has ended left behind."""
+    """Regions of shared memory that a launcher has left behind."""
     return list(Path("/dev/shm").glob(f"triton_diffusion_{launcher.pid}_*"))
 
 

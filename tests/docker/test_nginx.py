@@ -35,7 +35,7 @@ def ask(proxy, method: str, path: str, body: bytes | None = None) -> tuple[int, 
 
 
 @pytest.mark.parametrize("protocol", ["grpc", "http"])
-def test_pictures_come_from_the_server_that_is_there(server, proxy, protocol):
+def test_images_come_from_the_server_that_is_there(server, proxy, protocol):
     with Client(server.grpc_url) as direct, Client(getattr(proxy, f"{protocol}_url"), protocol, retries=0) as client:
         (expected,) = direct.text_to_image(PROMPT, **SETTINGS)
         for _ in range(4):
@@ -56,15 +56,15 @@ def test_a_stream_is_passed_on_as_it_comes(proxy):
     ("method", "path"),
     [
         ("POST", "/v2/repository/index"),
-        ("POST", "/v2/repository/models/unet/unload"),
-        ("GET", "/v2/models/unet/stats"),
+        ("POST", "/v2/repository/models/denoiser/unload"),
+        ("GET", "/v2/models/denoiser/stats"),
         ("GET", "/v2/systemsharedmemory/status"),
         ("GET", "/v2/trace/setting"),
         ("GET", "/v2/logging"),
-        ("POST", "/v2/models/unet/infer"),
+        ("POST", "/v2/models/denoiser/infer"),
         ("GET", "/v2/models/text_to_image/infer"),
         ("GET", "/v2/models/text_to_image/../../repository/index"),
-        ("GET", "/v2/models/unet/ready%0a"),
+        ("GET", "/v2/models/denoiser/ready%0a"),
     ],
 )
 def test_nothing_else_is_passed_on(proxy, method, path):

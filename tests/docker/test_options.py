@@ -1,7 +1,7 @@
 """The launcher's arguments, and what becomes of them on Triton's command line."""
 
 import pytest
-from installation import LaunchError
+from launch_error import LaunchError
 from options import ADMIN_KEY, parse_arguments
 from triton_options import triton_options
 

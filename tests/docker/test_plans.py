@@ -59,11 +59,11 @@ def test_a_library_tells_its_version() -> None:
     ],
 )
 def test_the_launcher_tells_it_in_one_line(tmp_path: Path, facts: dict[str, Any], says: str) -> None:
-    folder = tmp_path / "unet/1"
+    folder = tmp_path / "denoiser/1"
     folder.mkdir(parents=True)
     (folder / "plan.json").write_text(json.dumps(facts))
     launcher: subprocess.Popen[str] = launch(tmp_path, stderr=PIPE)
     _, err = launcher.communicate(timeout=30)
     assert launcher.returncode == 1
-    assert err.startswith(f"launcher: the plan of unet {says}: write the repository again here")
+    assert err.startswith(f"launcher: the plan of denoiser {says}: write the repository again here")
     assert err.count("\n") == 1

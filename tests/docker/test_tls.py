@@ -80,7 +80,7 @@ both = pytest.mark.parametrize("protocol", ["grpc", "http"])
 
 
 @both
-def test_who_has_a_certificate_gets_the_same_pictures(server, urls, certificates, protocol):
+def test_who_has_a_certificate_gets_the_same_images(server, urls, certificates, protocol):
     async def ask() -> list:
         async with AsyncClient(urls[protocol], tls=certificates.tls()) as client:
             return await client.text_to_image(PROMPT, **SETTINGS)
@@ -199,13 +199,13 @@ def test_the_gateway_speaks_tls_to_both_sides(urls, certificates):
 def test_the_server_is_drained_over_tls_as_without(tls_launcher, certificates):
     """The last test, for it ends the server."""
     launcher, server = tls_launcher
-    pictures = []
+    images = []
     with Client(f"grpcs://{server.grpc_url}", tls=certificates.tls(), retries=0) as client:
-        asking = threading.Thread(target=lambda: pictures.extend(client.text_to_image(PROMPT, num_inference_steps=200)))
+        asking = threading.Thread(target=lambda: images.extend(client.text_to_image(PROMPT, num_inference_steps=200)))
         asking.start()
         while server.metric("diffusion_active_samples") == 0:
             time.sleep(0.01)
         launcher.terminate()
         asking.join()
-    assert len(pictures) == 1
+    assert len(images) == 1
     assert launcher.wait(timeout=60) == 0

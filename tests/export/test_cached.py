@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from export import cached
-from export.config import Precision, Runtime
 from export.plan.plans import Target
+from export.runtime import Precision, Runtime
 
 PROGRAM = "import sys; from export import cached; cached.EXPORT = (sys.argv.pop(1),); cached.main()"
 ROOT = cached.ROOT

@@ -1,4 +1,4 @@
-"""What a user of `python -m export` sees."""
+"""The command line, `python -m export`, as a user sees it."""
 
 import resource
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 import export.__main__ as cli
-from export.specification import Model
+from export.specification import Network
 
 
 def run(*arguments: object) -> Result:
@@ -27,7 +27,7 @@ def check_error(result: Result, says: str, code: int = 2) -> None:
 
 @pytest.fixture
 def fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("export.repository.write_graph", lambda model, module, folder, precision: folder / "model.onnx")
+    monkeypatch.setattr("export.repository.write_graph", lambda *arguments: arguments[2] / "model.onnx")
     monkeypatch.setattr("export.repository.check_graph", lambda *args: None)
 
 
@@ -37,24 +37,22 @@ def test_success_is_one_line(tiny_folder: Path, tmp_path: Path) -> None:
     assert result.exit_code == 0
     assert result.stderr == ""
     assert "tiny at 32:64x64 pixels in FP32 for the onnxruntime runtime" in result.stdout
-    assert (tmp_path / "models/unet/config.pbtxt").read_text().count("-1") == 2
+    assert (tmp_path / "models/denoiser/config.pbtxt").read_text().count("-1") == 2
 
 
 @pytest.mark.usefixtures("hand_written")
-def test_plans_are_in_fp16_and_those_that_triton_cannot_load_have_no_configuration(
-    tiny_folder: Path, tmp_path: Path
-) -> None:
+def test_plans_are_fp16_and_have_no_configuration_if_triton_lacks_a_backend(tiny_folder: Path, tmp_path: Path) -> None:
     result = run(tiny_folder, "--repository", tmp_path / "models", "--runtime", "tensorrt-rtx", "--sm", "86")
     assert result.exit_code == 0, result.stderr
     assert "tiny at 64x64 pixels in FP16 for the tensorrt-rtx runtime" in result.stdout
-    for model in ("text_encoder", "unet", "vae_decoder"):
+    for model in ("text_encoder", "denoiser", "vae_decoder"):
         files = [path.relative_to(tmp_path / "models" / model) for path in (tmp_path / "models" / model).rglob("*.*")]
         assert sorted(map(str, files)) == ["1/model.plan", "1/plan.json"]
 
 
 @pytest.mark.usefixtures("fast", "hand_written")
 def test_a_plan_that_cannot_be_built(tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_graph(model: Model, module: object, folder: Path, precision: object) -> Path:
+    def no_graph(network: Network, module: object, folder: Path, precision: object) -> Path:
         (folder / "model.onnx").write_text("no graph")
         return folder / "model.onnx"
 
@@ -101,11 +99,11 @@ def test_a_full_disk(tiny_folder: Path, tmp_path: Path) -> None:
 @pytest.mark.usefixtures("fast", "hand_written")
 def test_a_folder_that_must_not_be_written(tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*args: object) -> None:
-        raise PermissionError(13, "Permission denied", "/models/unet")
+        raise PermissionError(13, "Permission denied", "/models/denoiser")
 
     monkeypatch.setattr("export.repository.install", refuse)
     result = run(tiny_folder, "--repository", tmp_path / "models")
-    check_error(result, "/models/unet: Permission denied")
+    check_error(result, "/models/denoiser: Permission denied")
 
 
 @pytest.mark.usefixtures("hand_written")

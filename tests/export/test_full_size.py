@@ -14,12 +14,12 @@ from pathlib import Path
 import onnx
 import pytest
 
-import export.repository
 from export.checkpoint.components import read_checkpoint
-from export.config import Precision, Runtime
 from export.plan.plans import choose_target
+from export.repository import Export, write_repository
+from export.runtime import Precision, Runtime
 from export.sizes import choose_sizes
-from export.specification import DIFFUSION, TEXT_TO_IMAGE
+from export.specification import HAND_WRITTEN_MODELS
 from tests.support.processes import children
 
 ROOT = Path(__file__).parents[2]
@@ -43,7 +43,6 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def write_one_plan(checkpoint: Path, name: str, repository: Path) -> tuple[list[tuple[str, float]], float]:
     """Export and build one model alone: (what was done and its seconds, most bytes of it and its builder at once)."""
-    export.repository.ENGINES = (name,)
     found = read_checkpoint(str(checkpoint))
     begun = [("", time.monotonic())]
     together = 0.0
@@ -56,8 +55,9 @@ def write_one_plan(checkpoint: Path, name: str, repository: Path) -> tuple[list[
             begun.append((text, time.monotonic()))
 
     sizes, target = choose_sizes(found, None, None), choose_target(Runtime.TENSORRT_RTX, "86")
-    order = export.repository.Export(found, sizes, Runtime.TENSORRT_RTX, Precision.FP16, target=target)
-    export.repository.write_repository(order, repository, report)
+    networks = found.networks(sizes)
+    order = Export(found, sizes, {name: networks[name]}, Runtime.TENSORRT_RTX, Precision.FP16, target=target)
+    write_repository(order, repository, report)
     ends = [start for _, start in begun[2:]] + [time.monotonic()]
     took = [(text, end - start) for (text, start), end in zip(begun[1:], ends)]
     return took, max(together, memory(os.getpid(), "VmHWM"))
@@ -73,7 +73,7 @@ def memory(pid: int, kind: str) -> float:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["text_encoder", "vae_decoder", "unet"])
+@pytest.mark.parametrize("name", ["text_encoder", "vae_decoder", "denoiser"])
 def test_full_size_plan(name: str, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """From FP32 weights to FP16 graph and TensorRT-RTX plan for one kind of GPU, with no GPU."""
     # In a process of its own, whose memory is what an export takes.
@@ -94,9 +94,9 @@ def test_full_size_export(checkpoint: Path, tmp_path: Path, capsys: pytest.Captu
     with capsys.disabled():
         print(f"\nfull-size export: {seconds:.0f} s, at most {memory / 1e9:.1f} GB of memory")
     assert memory < MAX_MEMORY
-    unet = repository / "unet/1"
-    assert (unet / "model.onnx.data").stat().st_size == pytest.approx(4 * PARAMETERS, rel=0.01)
+    denoiser = repository / "denoiser/1"
+    assert (denoiser / "model.onnx.data").stat().st_size == pytest.approx(4 * PARAMETERS, rel=0.01)
     assert not (repository / "vae_decoder/1/model.onnx.data").exists()
-    weights = onnx.load(unet / "model.onnx", load_external_data=False).graph.initializer
+    weights = onnx.load(denoiser / "model.onnx", load_external_data=False).graph.initializer
     assert {e.value for w in weights for e in w.external_data if e.key == "location"} == {"model.onnx.data"}
-    assert all((repository / model.name / "config.pbtxt").exists() for model in (DIFFUSION, TEXT_TO_IMAGE))
+    assert all((repository / model.name / "config.pbtxt").exists() for model in HAND_WRITTEN_MODELS)

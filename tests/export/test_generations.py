@@ -52,7 +52,7 @@ def run(repository: Path, name: str, **feed: np.ndarray) -> np.ndarray:
 def test_checkpoint_json(repository: Path) -> None:
     found = json.loads((repository / "diffusion/1/checkpoint.json").read_text())
     assert found["name"] == "second"
-    assert found["prediction_type"] == "v_prediction"
+    assert found["schedule"]["prediction_type"] == "v_prediction"
     assert found["schedule"]["rescale_betas_zero_snr"] is True
     assert found["height_range"] == found["width_range"] == [64, 64]
 
@@ -69,16 +69,16 @@ def test_prompt_to_model_output(repository: Path, checkpoint: Path) -> None:
     sample, timestep = np.random.default_rng(0).standard_normal((1, 4, 8, 8), np.float32), np.array([7], np.float32)
     with torch.no_grad():
         expected = pipeline.unet(torch.tensor(sample), torch.tensor(7), expected_context).sample.numpy()
-    output = run(repository, "unet", sample=sample, timestep=timestep, context=context)
+    output = run(repository, "denoiser", sample=sample, timestep=timestep, context=context)
     assert relative_error(expected, output) < 1e-5
 
 
 def test_edits_of_a_graph_of_one_size(repository: Path) -> None:
-    unet = [node.op_type for node in onnx.load(repository / "unet/1/model.onnx").graph.node]
-    assert unet.count("Softmax") == 8  # attentions
-    assert unet.count("InstanceNormalization") > 20
-    assert unet.count("Slice") == 2  # the halves of the timestep's embedding
-    assert unet.count("Shape") == 0
+    denoiser = [node.op_type for node in onnx.load(repository / "denoiser/1/model.onnx").graph.node]
+    assert denoiser.count("Softmax") == 8  # attentions
+    assert denoiser.count("InstanceNormalization") > 20
+    assert denoiser.count("Slice") == 2  # the halves of the timestep's embedding
+    assert denoiser.count("Shape") == 0
     text_encoder = [node.op_type for node in onnx.load(repository / "text_encoder/1/model.onnx").graph.node]
     assert text_encoder.count("Softmax") == 2
     assert text_encoder.count("IsNaN") == 0

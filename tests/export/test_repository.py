@@ -5,19 +5,17 @@ import os
 from pathlib import Path
 
 import pytest
-from google.protobuf import text_format
 from tokenizers import Tokenizer
-from tritonclient.grpc import model_config_pb2
 
 import export.repository
 from export import staging
 from export.checkpoint.components import Checkpoint, read_checkpoint
-from export.config import Runtime
 from export.errors import GateError
 from export.repository import Export, write_repository
+from export.runtime import Runtime
 from export.sizes import choose_sizes
 
-ENGINE_FILES = ["1/model.onnx", "1/model.py", "config.pbtxt"]
+NETWORK_FILES = ["1/model.onnx", "1/model.py", "config.pbtxt"]
 
 
 def files(folder: Path) -> list[str]:
@@ -30,7 +28,7 @@ def snapshot(folder: Path) -> dict[str, bytes]:
 
 def test_everything_is_there(repository: Path) -> None:
     assert files(repository) == sorted(
-        [f"{engine}/{file}" for engine in ("text_encoder", "unet", "vae_decoder") for file in ENGINE_FILES]
+        [f"{network}/{file}" for network in ("text_encoder", "denoiser", "vae_decoder") for file in NETWORK_FILES]
         + [f"diffusion/{file}" for file in ("1/checkpoint.json", "1/model.py", "1/tokenizer.json", "config.pbtxt")]
         + [f"text_to_image/{file}" for file in ("1/model.py", "config.pbtxt")]
     )
@@ -40,39 +38,37 @@ def test_everything_is_there(repository: Path) -> None:
 def test_checkpoint_json(repository: Path, tiny: Checkpoint) -> None:
     assert json.loads((repository / "diffusion/1/checkpoint.json").read_text()) == {
         "name": "tiny",
+        "family": "stable_diffusion",
         "schedule": tiny.schedule,
-        "prediction_type": "epsilon",
-        "steps_offset": 1,
         "latent_channels": 4,
         "vae_factor": 8,
         "height": 64,
         "width": 64,
         "height_range": [24, 80],
         "width_range": [64, 64],
-        "max_batch": {"text_encoder": 16, "unet": 32, "vae_decoder": 8},
-        "guidance_scale": 7.5,
         "latent_rgb": tiny.latent_rgb,
-    }
-
-
-@pytest.mark.parametrize("engine", ["text_encoder", "unet", "vae_decoder"])
-def test_the_configuration_describes_the_checkpoint_to_clients(repository: Path, engine: str) -> None:
-    text = (repository / engine / "config.pbtxt").read_text()
-    config = text_format.Parse(text, model_config_pb2.ModelConfig())
-    assert json.loads(config.parameters["checkpoint"].string_value) == {
-        "name": "tiny",
-        "height": 64,
-        "width": 64,
-        "height_range": [24, 80],
-        "width_range": [64, 64],
-        "vae_factor": 8,
-        "guidance_scale": 7.5,
+        "tokenizers": {"input_ids": "tokenizer.json"},
+        "networks": {
+            "text_encoder": {"max_batch": 16, "inputs": ["input_ids"], "outputs": ["context"]},
+            "denoiser": {
+                "max_batch": 32,
+                "inputs": ["sample", "timestep", "context"],
+                "outputs": ["model_output"],
+            },
+            "vae_decoder": {"max_batch": 8, "inputs": ["latent"], "outputs": ["image"]},
+        },
+        "defaults": {
+            "sampler": "pndm",
+            "timestep_spacing": "leading",
+            "num_inference_steps": 20,
+            "guidance_scale": 7.5,
+        },
     }
 
 
 def test_tokenizer_json(repository: Path, tiny: Checkpoint) -> None:
     standalone = Tokenizer.from_file(str(repository / "diffusion/1/tokenizer.json"))
-    expected = tiny.load_tokenizer()("A red circle", padding="max_length").input_ids
+    expected = tiny.load_tokenizer("input_ids")("A red circle", padding="max_length").input_ids
     assert standalone.encode("A red circle").ids == expected
 
 
@@ -81,10 +77,10 @@ class Stop(BaseException):
 
 
 @pytest.fixture
-def fast_engines(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Engines whose graph is a line of text, for tests of what surrounds them."""
+def fast_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks whose graph is a line of text, for tests of what surrounds them."""
 
-    def write_graph(model: object, module: object, folder: Path, precision: object) -> Path:
+    def write_graph(network: object, module: object, folder: Path, precision: object) -> Path:
         (folder / "model.onnx").write_text("graph")
         return folder / "model.onnx"
 
@@ -93,10 +89,11 @@ def fast_engines(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def write(checkpoint: Checkpoint, repository: Path, runtime: Runtime = Runtime.PYTHON) -> None:
-    write_repository(Export(checkpoint, choose_sizes(checkpoint, None, None), runtime), repository, lambda text: None)
+    sizes = choose_sizes(checkpoint, None, None)
+    write_repository(Export(checkpoint, sizes, checkpoint.networks(sizes), runtime), repository, lambda text: None)
 
 
-@pytest.mark.usefixtures("fast_engines")
+@pytest.mark.usefixtures("fast_networks")
 def test_into_the_projects_own_repository(tiny: Checkpoint, hand_written: Path) -> None:
     before = snapshot(hand_written)
     write(tiny, hand_written)
@@ -105,27 +102,28 @@ def test_into_the_projects_own_repository(tiny: Checkpoint, hand_written: Path) 
     assert after.items() > before.items()
     assert sorted(after.keys() - before.keys()) == sorted(
         ["diffusion/1/checkpoint.json", "diffusion/1/tokenizer.json"]
+        + ["diffusion/config.pbtxt", "text_to_image/config.pbtxt"]
         + [
             f"{name}/{file}"
-            for name in ("text_encoder", "unet", "vae_decoder")
+            for name in ("text_encoder", "denoiser", "vae_decoder")
             for file in ("1/model.onnx", "config.pbtxt")
         ]
     )
     assert os.listdir(hand_written.parent) == [hand_written.name]
 
 
-@pytest.mark.usefixtures("fast_engines", "hand_written")
+@pytest.mark.usefixtures("fast_networks", "hand_written")
 def test_what_else_lies_in_the_repository_stays(tiny: Checkpoint, tmp_path: Path) -> None:
     (tmp_path / "models" / "mine" / "1").mkdir(parents=True)
     (tmp_path / "models" / "mine" / "1" / "model.py").write_text("mine")
-    (tmp_path / "models" / "unet").mkdir()
-    (tmp_path / "models" / "unet" / "stale").touch()
+    (tmp_path / "models" / "denoiser").mkdir()
+    (tmp_path / "models" / "denoiser" / "stale").touch()
     write(tiny, tmp_path / "models")
     assert "mine/1/model.py" in files(tmp_path / "models")
-    assert "unet/stale" not in files(tmp_path / "models")
+    assert "denoiser/stale" not in files(tmp_path / "models")
 
 
-@pytest.mark.usefixtures("fast_engines", "hand_written")
+@pytest.mark.usefixtures("fast_networks", "hand_written")
 @pytest.mark.parametrize("failure", [GateError("missed"), OSError(28, "No space left on device"), Stop()])
 @pytest.mark.parametrize("step", ["check_graph", "install"])
 @pytest.mark.parametrize("existing", [True, False])
@@ -146,7 +144,7 @@ def test_a_failure_changes_nothing(
     assert os.listdir(tmp_path) == (["deep"] if existing else [])
 
 
-@pytest.mark.usefixtures("fast_engines", "hand_written")
+@pytest.mark.usefixtures("fast_networks", "hand_written")
 @pytest.mark.parametrize("moves", range(10))
 def test_an_interrupt_between_any_two_moves_is_undone(
     tiny: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moves: int

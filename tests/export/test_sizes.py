@@ -10,7 +10,7 @@ from export.specification import Range
 
 def test_the_default_is_what_the_checkpoint_was_trained_at(tiny: Checkpoint) -> None:
     sizes = choose_sizes(tiny, None, None)
-    assert (sizes.height, sizes.width, sizes.vae_factor, sizes.context_dim) == (64, 64, 8, 32)
+    assert (sizes.height, sizes.width, sizes.vae_factor) == (64, 64, 8)
     assert sizes.height_range == sizes.width_range == Range(64, 64)
 
 

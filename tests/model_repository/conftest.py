@@ -8,22 +8,9 @@ import numpy as np
 import pytest
 import tritonclient.grpc
 import tritonclient.http
+from request import FIELDS
 
-DTYPES = {
-    "prompt": "BYTES",
-    "negative_prompt": "BYTES",
-    "num_images": "INT32",
-    "height": "INT32",
-    "width": "INT32",
-    "num_inference_steps": "INT32",
-    "guidance_scale": "FP32",
-    "sampler": "BYTES",
-    "timestep_spacing": "BYTES",
-    "eta": "FP32",
-    "seed": "INT64",
-    "priority": "BYTES",
-    "preview_interval": "INT32",
-}
+DTYPES = {field.name: field.datatype.replace("STRING", "BYTES") for field in FIELDS}
 NUMPY = {"BYTES": np.object_, "INT32": np.int32, "INT64": np.int64, "FP32": np.float32}
 
 
@@ -49,13 +36,13 @@ def grpc_client(server) -> Iterator[tritonclient.grpc.InferenceServerClient]:
 
 @pytest.fixture(scope="session")
 def grpc_infer(grpc_client) -> Infer:
-    """text_to_image over gRPC: the pictures, uint8 (N, H, W, 3)."""
+    """text_to_image over gRPC: the images, uint8 (N, H, W, 3)."""
     return lambda **fields: grpc_client.infer("text_to_image", inputs(tritonclient.grpc, fields)).as_numpy("image")
 
 
 @pytest.fixture(scope="session")
 def http_infer(server) -> Iterator[Infer]:
-    """text_to_image over HTTP: the pictures, uint8 (N, H, W, 3)."""
+    """text_to_image over HTTP: the images, uint8 (N, H, W, 3)."""
     with tritonclient.http.InferenceServerClient(server.http_url, network_timeout=120) as client:
         yield lambda **fields: client.infer("text_to_image", inputs(tritonclient.http, fields)).as_numpy("image")
 

@@ -29,10 +29,10 @@ def trained(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_training_leaves_a_checkpoint_in_stable_diffusions_layout_and_its_log(trained):
+def test_training_leaves_a_checkpoint_in_diffusers_layout_and_its_log(trained):
     checkpoint = read_checkpoint(str(trained))
-    assert checkpoint.prediction_type == "v_prediction"
-    assert checkpoint.guidance_scale == shapes.train.GUIDANCE_SCALE
+    assert checkpoint.schedule["prediction_type"] == "v_prediction"
+    assert checkpoint.defaults == {"guidance_scale": shapes.train.GUIDANCE_SCALE, **shapes.train.SAMPLING}
     for name in ("vae_decoder_0", "vae_encoder", "text_encoder", "unet_0", "unet_1"):
         losses = [entry["loss"] for entry in json.loads((trained / "training.json").read_text())[name]]
         assert len(losses) == 2

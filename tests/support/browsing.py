@@ -67,7 +67,7 @@ def generate(page: Page, state: str = "done") -> None:
 
 
 def press(page: Page) -> None:
-    """Press the button until it works: Gradio ignores it for a moment after the last picture."""
+    """Press the button until it works: Gradio ignores it for a moment after the last image."""
     page.evaluate("document.querySelector('.stage').dataset.state = 'asked'")
     for _ in range(TIMEOUT // PATIENCE):
         page.locator("#generate").click()

@@ -10,9 +10,12 @@ from transformers.utils import logging as transformers_logging
 import export.repository
 from export.checkpoint.components import Checkpoint, read_checkpoint
 from export.checkpoint.random_weights import Architecture, random_pipeline
+from export.families.stable_diffusion import FAMILY
 from export.repository import Export, write_repository
 from export.sizes import choose_sizes
-from export.specification import Sizes
+from export.specification import Network, Sizes
+
+HAND_WRITTEN_MODELS = ("diffusion", "text_to_image")
 
 transformers_logging.disable_progress_bar()
 
@@ -40,11 +43,10 @@ def tiny(tiny_folder: Path) -> Checkpoint:
 def hand_written(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Stands in for the project's own model repository, which no test may touch."""
     folder = tmp_path_factory.mktemp("project") / "model_repository"
-    for name in ("diffusion", "text_to_image"):
+    for name in HAND_WRITTEN_MODELS:
         (folder / name / "1" / "__pycache__").mkdir(parents=True)
         (folder / name / "1" / "__pycache__" / "model.pyc").touch()
         (folder / name / "1" / "model.py").write_text(f"# {name}\n")
-        (folder / name / "config.pbtxt").write_text(f'name: "{name}"\n')
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(export.repository, "HAND_WRITTEN", folder)
         yield folder
@@ -60,5 +62,12 @@ def sizes(tiny: Checkpoint) -> Sizes:
 def repository(tiny: Checkpoint, sizes: Sizes, hand_written: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny checkpoint, exported for real into a folder of its own; to be read only."""
     folder = tmp_path_factory.mktemp("served") / "models"
-    write_repository(Export(tiny, sizes), folder, report=lambda text: None)
+    write_repository(Export(tiny, sizes, tiny.networks(sizes)), folder, report=lambda text: None)
     return folder
+
+
+def networks_at(sizes: Sizes) -> dict[str, Network]:
+    """The networks of Stable Diffusion 1.5 by name, for images of those sizes."""
+    text_encoder = {"vocab_size": 49408, "hidden_size": 768}
+    settings = {"text_encoder": text_encoder, "scheduler": {"num_train_timesteps": 1000}}
+    return {network.name: network for network in FAMILY.networks(settings, sizes)}

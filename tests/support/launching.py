@@ -23,7 +23,7 @@ ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT / "client"), "PYTHONUNBUFFERE
 
 @dataclass(frozen=True)
 class Server:
-    """Where a server listens, as host:port."""
+    """Addresses of a server, as host:port."""
 
     http_url: str
     grpc_url: str

@@ -17,7 +17,7 @@ CONFIGURE = Path(__file__).parents[2] / "docker/nginx/configure.py"
 
 @dataclass(frozen=True)
 class Proxy:
-    """Where an nginx listens, as host:port."""
+    """Addresses of an nginx, as host:port."""
 
     http_url: str
     grpc_url: str

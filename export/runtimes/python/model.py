@@ -1,4 +1,4 @@
-"""Runs the `model.onnx` beside it with ONNX Runtime, as a Triton Python model."""
+"""Triton Python model that runs the `model.onnx` beside it with ONNX Runtime."""
 
 import os
 from pathlib import Path

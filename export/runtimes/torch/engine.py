@@ -2,7 +2,7 @@
 
 import functools
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -22,34 +22,35 @@ class CompileError(RuntimeError):
 class Engine:
     """A module of `modules.py`, in the precision of its weights, behind the interface of the ONNX graph.
 
-    Inputs are anything that speaks DLPack (Triton's tensors, PyTorch's, NumPy's) and may lie on any device. The output
-    is a plain PyTorch tensor on the engine's device, ready to be read.
+    Inputs are anything that speaks DLPack (Triton's tensors, PyTorch's, NumPy's) and may lie on any device. Outputs
+    are plain PyTorch tensors on the engine's device, ready to be read, by name.
     """
 
     def __init__(self, module: nn.Module, device: torch.device) -> None:
         self.device = device
         self._module = module.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)
-        (network,) = module.children()
-        self._one_graph = _choose_attention(network, device)
+        one_graph = [_choose_attention(network, device) for network in module.children()]
+        self._one_graph = all(one_graph)
         self._compiled: Any = None
-        self._buffers: dict[int, list[torch.Tensor]] = {}
+        self._buffers: dict[int, dict[str, torch.Tensor]] = {}
 
     @torch.inference_mode()
-    def compile(self, rows: Sequence[torch.Tensor], batches: Sequence[int]) -> None:
+    def compile(self, rows: Mapping[str, torch.Tensor], batches: Sequence[int]) -> None:
         """Compile a graph for each of `batches` and run it until it is warm. Raises CompileError.
 
-        `rows` has each input's shape and dtype, without the batch axis. Calls with other shapes stay uncompiled:
-        compiling takes minutes, in which no request would be answered.
+        `rows` has, by name, each input's shape and dtype, without the batch axis. Calls with other shapes stay
+        uncompiled: compiling takes minutes, in which no request would be answered.
         """
         torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, len(batches))
         mode = "max-autotune" if self.device.type == "cuda" else "default"
         self._compiled = torch.compile(self._module, mode=mode, dynamic=False, fullgraph=self._one_graph)
         for batch in batches:
-            shapes = [(batch, *row.shape) for row in rows]
-            self._buffers[batch] = [
-                torch.zeros(shape, dtype=row.dtype, device=self.device).to(memory_format=_layout(len(shape)))
-                for shape, row in zip(shapes, rows)
-            ]
+            self._buffers[batch] = {
+                name: torch.zeros(batch, *row.shape, dtype=row.dtype, device=self.device).to(
+                    memory_format=_layout(row.ndim + 1)
+                )
+                for name, row in rows.items()
+            }
             try:
                 for _ in range(WARM_UP_CALLS):
                     self._run_compiled(batch)
@@ -61,36 +62,48 @@ class Engine:
                 ) from error
 
     @torch.inference_mode()
-    def __call__(self, *inputs: Any) -> torch.Tensor:
-        tensors = [torch.from_dlpack(tensor) for tensor in inputs]
-        output = self._call_compiled(tensors) if self._is_compiled_for(tensors) else self._call_eager(tensors)
+    def __call__(self, **inputs: Any) -> dict[str, torch.Tensor]:
+        tensors = {name: torch.from_dlpack(tensor) for name, tensor in inputs.items()}
+        outputs = self._call_compiled(tensors) if self._is_compiled_for(tensors) else self._call_eager(tensors)
         if self.device.type == "cuda":
-            torch.cuda.current_stream(self.device).synchronize()  # Triton reads the output on a stream of its own
-        return output
+            torch.cuda.current_stream(self.device).synchronize()  # Triton reads the outputs on a stream of its own
+        return outputs
 
-    def _call_eager(self, tensors: Sequence[torch.Tensor]) -> torch.Tensor:
-        placed = [tensor.to(self.device).contiguous(memory_format=_layout(tensor.ndim)) for tensor in tensors]
-        return self._module(*placed).contiguous()
+    def _call_eager(self, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        placed = {
+            name: tensor.to(self.device).contiguous(memory_format=_layout(tensor.ndim))
+            for name, tensor in tensors.items()
+        }
+        return {name: output.contiguous() for name, output in self._module(**placed).items()}
 
-    def _is_compiled_for(self, tensors: Sequence[torch.Tensor]) -> bool:
+    def _is_compiled_for(self, tensors: Mapping[str, torch.Tensor]) -> bool:
         buffers = next(iter(self._buffers.values()), None)
-        return buffers is not None and all(buffer.shape[1:] == x.shape[1:] for buffer, x in zip(buffers, tensors))
+        return buffers is not None and all(buffers[name].shape[1:] == x.shape[1:] for name, x in tensors.items())
 
-    def _call_compiled(self, tensors: Sequence[torch.Tensor]) -> torch.Tensor:
-        outputs, start = [], 0
-        for batch in divide(len(tensors[0]), tuple(self._buffers)):
-            rows = min(batch, len(tensors[0]) - start)
-            for buffer, tensor in zip(self._buffers[batch], tensors):
-                buffer[:rows].copy_(tensor[start : start + rows])  # what an earlier call left below does no harm
+    def _call_compiled(self, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        parts: list[dict[str, torch.Tensor]] = []
+        total, start = len(next(iter(tensors.values()))), 0
+        for batch in divide(total, tuple(self._buffers)):
+            rows = min(batch, total - start)
+            for name, tensor in tensors.items():
+                # What an earlier call left below does no harm.
+                self._buffers[batch][name][:rows].copy_(tensor[start : start + rows])
             # Copied because the next run of a CUDA graph overwrites it.
-            outputs.append(self._run_compiled(batch)[:rows].clone(memory_format=torch.contiguous_format))
+            parts.append(
+                {
+                    name: output[:rows].clone(memory_format=torch.contiguous_format)
+                    for name, output in self._run_compiled(batch).items()
+                }
+            )
             start += rows
-        return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
+        if len(parts) == 1:
+            return parts[0]
+        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
-    def _run_compiled(self, batch: int) -> torch.Tensor:
+    def _run_compiled(self, batch: int) -> dict[str, torch.Tensor]:
         # The buffers' strides and addresses never change, so that nothing is compiled or recorded a second time.
         torch.compiler.cudagraph_mark_step_begin()
-        return self._compiled(*self._buffers[batch])
+        return self._compiled(**self._buffers[batch])
 
 
 @functools.cache

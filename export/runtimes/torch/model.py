@@ -1,4 +1,4 @@
-"""Runs the network beside it with PyTorch, as a Triton Python model."""
+"""Triton Python model that runs the network beside it with PyTorch."""
 
 import json
 import locale
@@ -20,7 +20,6 @@ class TritonPythonModel:
         config = json.loads(args["model_config"])
         parameters = {key: value["string_value"] for key, value in config["parameters"].items()}
         self.inputs = [entry["name"] for entry in config["input"]]
-        (self.output,) = (entry["name"] for entry in config["output"])
         if os.access(folder, os.W_OK):  # else PyTorch takes its own temporary folder
             # What it compiles is there at the next start.
             os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder / "compiled"))
@@ -38,10 +37,10 @@ class TritonPythonModel:
         self.engine = Engine(module, torch.device(device))
         if "compile_batches" in parameters:
             latent_size = [int(side) for side in parameters["compile_latent_size"].split("x")]
-            rows = [
-                torch.zeros(shape(entry, latent_size), dtype=getattr(torch, DTYPES[entry["data_type"]]))
+            rows = {
+                entry["name"]: torch.zeros(shape(entry, latent_size), dtype=getattr(torch, DTYPES[entry["data_type"]]))
                 for entry in config["input"]
-            ]
+            }
             try:
                 self.engine.compile(rows, [int(batch) for batch in parameters["compile_batches"].split(",")])
             except CompileError as error:
@@ -52,8 +51,11 @@ class TritonPythonModel:
 
     def answer(self, request):
         try:
-            output = self.engine(*(pb_utils.get_input_tensor_by_name(request, name) for name in self.inputs))
-            return pb_utils.InferenceResponse([pb_utils.Tensor.from_dlpack(self.output, output)])
+            inputs = {name: pb_utils.get_input_tensor_by_name(request, name) for name in self.inputs}
+            outputs = self.engine(**inputs)
+            return pb_utils.InferenceResponse(
+                [pb_utils.Tensor.from_dlpack(name, output) for name, output in outputs.items()]
+            )
         except Exception as error:
             return pb_utils.InferenceResponse(error=pb_utils.TritonError(f"{type(error).__name__}: {error}"))
 

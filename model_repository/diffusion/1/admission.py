@@ -1,4 +1,4 @@
-"""Who is let in: the queue is bounded, so that what is accepted is done in time and the rest hears at once."""
+"""Admission control: a bounded queue, so that accepted requests finish in time and others are refused at once."""
 
 import math
 import threading
@@ -9,22 +9,22 @@ from errors import Overloaded
 from request import Request
 
 LONGEST_HINT = 60  # seconds
-REMEMBERED = 64  # pictures that left, whose pace tells when there will be room
+REMEMBERED = 64  # images that left, whose pace tells when there will be room
 
 
 class Admission:
-    """Counts the pictures that are on their way, and refuses those that would have to wait behind too many others.
+    """Counts the images that are on their way, and refuses those that would have to wait behind too many others.
 
     A request of higher priority goes ahead of the others and so does not count them: when the queue is full of low
     ones, a high one still gets in.
     """
 
     def __init__(self, max_active_samples: int, max_queue: int) -> None:
-        """`max_queue`: pictures that may wait while `max_active_samples` are in the loop."""
+        """`max_queue`: images that may wait while `max_active_samples` are in the loop."""
         self._room = max_active_samples
         self._limit = max_active_samples + max_queue
-        self._inside: Counter[int] = Counter()  # pictures by priority
-        self._left: deque[float] = deque(maxlen=REMEMBERED)  # when each picture did, time.monotonic()
+        self._inside: Counter[int] = Counter()  # images by priority
+        self._left: deque[float] = deque(maxlen=REMEMBERED)  # when each image did, time.monotonic()
         self._one_at_a_time = threading.Lock()
 
     def enter(self, request: Request) -> None:
@@ -44,9 +44,9 @@ class Admission:
             self._inside[request.priority] -= request.num_images
             self._left.extend([time.monotonic()] * request.num_images)
 
-    def _seconds_for(self, pictures: int) -> int:
+    def _seconds_for(self, images: int) -> int:
         """How long so many take to get into the loop, at the pace at which others left it."""
         if not self._left:
             return 1
         seconds_each = (time.monotonic() - self._left[0]) / len(self._left)
-        return min(LONGEST_HINT, max(1, math.ceil(pictures * seconds_each)))
+        return min(LONGEST_HINT, max(1, math.ceil(images * seconds_each)))

@@ -1,4 +1,4 @@
-"""What ends a request without a picture. Each kind has the outcome it is counted under, and Triton's code for it."""
+"""Errors that end a request without an image: each has the outcome it is counted under, and Triton's code for it."""
 
 
 class RequestError(Exception):
@@ -23,7 +23,7 @@ class Overloaded(RequestError):
 
     def __init__(self, waiting: int, seconds: int) -> None:
         """`seconds` after which there may be room."""
-        super().__init__(f"the queue is full ({waiting} pictures wait): try again in {seconds} s")
+        super().__init__(f"the queue is full ({waiting} images wait): try again in {seconds} s")
 
 
 class ShuttingDown(RequestError):
@@ -37,7 +37,7 @@ class ShuttingDown(RequestError):
 
 
 class DeadlineExceeded(RequestError):
-    """Nobody waits any more."""
+    """The time that the request allowed is over."""
 
     outcome = "expired"
     code = "CANCELLED"  # the nearest that Triton has
@@ -45,3 +45,10 @@ class DeadlineExceeded(RequestError):
     def __init__(self, timeout: float) -> None:
         """`timeout`: what the request allowed, in seconds."""
         super().__init__(f"the deadline of {timeout:g} s has passed: allow more, or ask for fewer steps")
+
+
+class NotANumber(RequestError):
+    """The latent holds NaN or infinity, of which no image can be made."""
+
+    def __init__(self) -> None:
+        super().__init__("the denoiser computed NaN or infinity: use a lower guidance_scale, or export in FP32")

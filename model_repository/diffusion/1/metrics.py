@@ -1,13 +1,13 @@
-"""What the loop counts, as Triton metrics on the server's metrics endpoint."""
+"""Counters of the loop, as Triton metrics on the server's metrics endpoint."""
 
 import threading
 
 import triton_python_backend_utils as pb_utils
 
 COUNTERS = {
-    "unet_steps": "UNet calls",
-    "unet_samples": "Samples advanced by UNet calls; over unet_steps this is the mean batch",
-    "unet_seconds": "Seconds inside UNet calls; over unet_steps this is the mean step",
+    "denoiser_steps": "Denoiser calls",
+    "denoiser_samples": "Samples advanced by denoiser calls; over denoiser_steps this is the mean batch",
+    "denoiser_seconds": "Seconds inside denoiser calls; over denoiser_steps this is the mean step",
 }
 GAUGES = {
     "active_samples": "Samples in the loop",

@@ -1,202 +1,151 @@
-"""A request's way to its pictures: encode, loop, decode, respond. Knows no Triton, takes the engines as callables.
+"""A request's way to its images: encode, loop, decode, respond. Knows no Triton, takes the networks as callables.
 
 Encoding and decoding have a thread each, so that the loop never waits for them, and so have the responses.
 """
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol
 
 import numpy as np
 from admission import Admission
-from batch import Generation, UNet
+from batch import Generation
 from checkpoint import Checkpoint
-from errors import DeadlineExceeded, Overloaded, RequestError, ShuttingDown
+from conditioning import PromptEncoder
+from errors import NotANumber, Overloaded, RequestError, ShuttingDown
+from events import Cancelled, Completed, Event, Failed, Preview, Progress
+from job import Job, Respond
+from networks import Network
 from request import Request
 from scheduler import Metrics, Scheduler
-from text import PromptEncoder
 
-
-class Responder(Protocol):
-    """Where the answers to one request go; exactly one of `image`, `error` and `nothing` is the last."""
-
-    @property
-    def cancelled(self) -> bool:
-        """Whether the request was cancelled; kept up to date by `queued` and `progress`, and free to read."""
-
-    def queued(self, position: int, num_steps: int, seeds: np.ndarray) -> None:
-        """The request waits for room; `position` 1 is next."""
-
-    def progress(self, step: int, num_steps: int, seeds: np.ndarray, preview: np.ndarray | None) -> None:
-        """`step` of `num_steps` are done; `preview` uint8 (N, h, w, 3) where one is due."""
-
-    def image(self, image: np.ndarray, num_steps: int, seeds: np.ndarray) -> None:
-        """The pictures: uint8 (N, H, W, 3)."""
-
-    def error(self, reason: Exception) -> None: ...
-
-    def nothing(self) -> None:
-        """The request was cancelled."""
-
-    def ended(self, outcome: str, facts: dict[str, object]) -> None:
-        """All is said; `facts` are for the log."""
+Log = Callable[[dict[str, object]], None]
+"""Takes the record of a request that has ended."""
 
 
 class Pipeline:
-    """Generates pictures for any number of requests at once."""
+    """Generates images for any number of requests at once."""
 
     def __init__(
         self,
         checkpoint: Checkpoint,
         encoder: PromptEncoder,
-        unet: UNet,
-        vae_decoder: Callable[[np.ndarray], np.ndarray],
+        networks: Mapping[str, Network],
         max_active_samples: int,
         max_queue: int,
         metrics: Metrics,
+        log: Log,
     ) -> None:
-        """`vae_decoder`: latent float32 (B, C, h, w) to image uint8 (B, H, W, 3). `max_queue`: pictures that wait."""
-        self.checkpoint = checkpoint
-        self.encoder = encoder
-        self.metrics = metrics
-        self.admission = Admission(max_active_samples, max_queue)
-        self.scheduler = Scheduler(unet, max_active_samples, metrics)
-        self._vae_decoder = vae_decoder
-        self.encoding = ThreadPoolExecutor(1, thread_name_prefix="encoder")
-        self.decoding = ThreadPoolExecutor(1, thread_name_prefix="decoder")
-        self.responding = ThreadPoolExecutor(1, thread_name_prefix="responder")
+        """`networks`: `denoiser` and `vae_decoder`. `max_queue`: images that may wait."""
+        self._checkpoint = checkpoint
+        self._encoder = encoder
+        self._vae_decoder = networks["vae_decoder"]
+        self._metrics = metrics
+        self._log = log
+        self._admission = Admission(max_active_samples, max_queue)
+        self._scheduler = Scheduler(networks["denoiser"], max_active_samples, metrics)
+        self._encoding = ThreadPoolExecutor(1, thread_name_prefix="encoder")
+        self._decoding = ThreadPoolExecutor(1, thread_name_prefix="decoder")
+        self._responding = ThreadPoolExecutor(1, thread_name_prefix="responder")
         metrics.add("max_active_samples", max_active_samples)
 
-    def submit(self, request: Request, responder: Responder, timeout: float = math.inf) -> None:
-        """Start on `request`; returns at once, `responder` hears the rest. `timeout`: seconds that somebody waits."""
-        _Journey(self, request, responder, timeout).start()
+    def submit(self, request: Request, respond: Respond, request_id: str, timeout: float = math.inf) -> Job:
+        """Start on `request`; returns at once, `respond` hears the rest. `timeout`: seconds that somebody waits."""
+        job = Job(request, respond, request_id, timeout, self._handle)
+        try:
+            self._admission.enter(request)
+        except Overloaded as reason:
+            self.refuse(reason, respond, request_id)
+            return job
+        self._metrics.add("requests_in_flight", 1)
+        try:
+            self._encoding.submit(self._encode, job)
+        except RuntimeError:  # the executor is shut down
+            job.report(Failed(ShuttingDown()))
+        return job
 
-    def refuse(self, reason: RequestError, responder: Responder) -> None:
+    def refuse(self, reason: RequestError, respond: Respond, request_id: str) -> None:
         """Answer what is not even a request."""
-        responder.error(reason)
-        self.metrics.add(f"requests_{reason.outcome}", 1)
-        responder.ended(reason.outcome, {"error": str(reason)})
+        respond(Failed(reason))
+        self._metrics.add(f"requests_{reason.outcome}", 1)
+        self._log({"request_id": request_id, "outcome": reason.outcome, "error": str(reason)})
 
     def decode(self, latent: np.ndarray) -> np.ndarray:
         """uint8 (N, H, W, 3) of `latent`, float32 (N, C, h, w)."""
-        rows = self.checkpoint.max_batch["vae_decoder"]
-        return np.concatenate([self._vae_decoder(latent[i : i + rows]) for i in range(0, len(latent), rows)])
+        rows = self._checkpoint.max_batch("vae_decoder")
+        parts = [latent[i : i + rows] for i in range(0, len(latent), rows)]
+        return np.concatenate([self._vae_decoder(latent=part)["image"] for part in parts])
 
     def close(self) -> None:
         """End after the calls in progress; every unfinished request hears ShuttingDown."""
-        self.encoding.shutdown()
-        self.scheduler.close()
-        self.decoding.shutdown()
-        self.responding.shutdown()
+        self._encoding.shutdown()
+        self._scheduler.close()
+        self._decoding.shutdown()
+        self._responding.shutdown()
 
-
-class _Journey:
-    """One request from its start to its last response; the `Listener` of its own generation."""
-
-    def __init__(self, pipeline: Pipeline, request: Request, responder: Responder, timeout: float) -> None:
-        self._pipeline = pipeline
-        self._request = request
-        self._responder = responder
-        self._timeout = timeout
-        self._began = time.monotonic()
-        self._in_loop: float | None = None  # since when, time.monotonic()
-        self.deadline = self._began + timeout
-
-    @property
-    def cancelled(self) -> bool:
-        return self._responder.cancelled
-
-    def start(self) -> None:
-        try:
-            self._pipeline.admission.enter(self._request)
-        except Overloaded as reason:
-            self._pipeline.refuse(reason, self._responder)
-            return
-        self._pipeline.metrics.add("requests_in_flight", 1)
-        try:
-            self._pipeline.encoding.submit(self._encode)
-        except RuntimeError:  # the executor is shut down
-            self.failed(ShuttingDown())
-
-    def _encode(self) -> None:
-        request = self._request
-        if time.monotonic() >= self.deadline:
-            self.expired()
+    def _encode(self, job: Job) -> None:
+        request = job.request
+        if time.monotonic() >= job.deadline:
+            job.expire()
             return
         try:
-            context = self._pipeline.encoder.context(request)
-            shape = self._pipeline.checkpoint.latent_shape(request.height, request.width)
-            self._pipeline.scheduler.submit(Generation(request, shape, context, self))
+            conditioning = self._encoder.conditioning(request)
+            shape = self._checkpoint.latent_format.shape(request.height, request.width)
+            self._scheduler.submit(Generation(request, shape, conditioning), job)
         except Exception as reason:
-            self.failed(reason)
+            job.report(Failed(reason))
 
-    def queued(self, position: int) -> None:
-        table, seeds = self._request.table, self._request.seeds
-        self._pipeline.responding.submit(self._responder.queued, position, len(table), seeds)
+    def _handle(self, job: Job, event: Event) -> None:
+        """Take what the loop reports; its last event is the latent, or the end."""
+        if isinstance(event, Completed | Failed | Cancelled):
+            self._admission.leave(job.request)
+        match event:
+            case Completed(latent):
+                self._decoding.submit(self._decode, job, latent)
+            case Failed() | Cancelled():
+                self._responding.submit(self._end, job, event)
+            case _:
+                if event == Progress(0):
+                    job.enter_loop()
+                self._responding.submit(self._respond, job, event)
 
-    def stepped(self, step: int, denoised: np.ndarray | None) -> None:
-        if step == 0:
-            self._in_loop = time.monotonic()
-        self._pipeline.responding.submit(self._report, step, denoised)
-
-    def _report(self, step: int, denoised: np.ndarray | None) -> None:
-        preview = None if denoised is None else self._pipeline.checkpoint.preview(denoised)
-        self._responder.progress(step, len(self._request.table), self._request.seeds, preview)
-
-    def finished(self, latent: np.ndarray) -> None:
-        self._pipeline.admission.leave(self._request)
-        self._pipeline.decoding.submit(self._decode, latent)
-
-    def _decode(self, latent: np.ndarray) -> None:
-        request = self._request
+    def _decode(self, job: Job, latent: np.ndarray) -> None:
         try:
-            if time.monotonic() >= self.deadline:
-                raise DeadlineExceeded(self._timeout)
-            image = self._pipeline.decode(latent)
+            if time.monotonic() >= job.deadline:
+                raise job.overdue()
+            if not np.isfinite(latent).all():
+                raise NotANumber
+            last: Event = Completed(self.decode(latent))
         except Exception as reason:
-            self._fail(reason)
-        else:
-            self._end("done", lambda: self._responder.image(image, len(request.table), request.seeds))
+            last = Failed(reason)
+        self._responding.submit(self._end, job, last)
 
-    def failed(self, reason: Exception) -> None:
-        self._pipeline.admission.leave(self._request)
-        self._fail(reason)
+    def _respond(self, job: Job, event: Event) -> None:
+        if isinstance(event, Preview):
+            event = Preview(event.step, self._checkpoint.latent_format.preview(event.image))
+        if not job.respond(event):
+            job.cancel()
 
-    def expired(self) -> None:
-        self.failed(DeadlineExceeded(self._timeout))
+    def _end(self, job: Job, event: Event) -> None:
+        """Send the last response, and count and log the job."""
+        outcome, error = _outcome(event)
+        try:
+            job.respond(event)
+        finally:
+            self._metrics.add(f"requests_{outcome}", 1)
+            self._metrics.observe("generation_seconds", time.monotonic() - job.began)
+            self._metrics.add("requests_in_flight", -1)
+            self._log({**job.record(outcome), **error})
 
-    def dropped(self) -> None:
-        self._pipeline.admission.leave(self._request)
-        self._end("cancelled", self._responder.nothing)
 
-    def _fail(self, reason: Exception) -> None:
-        outcome = reason.outcome if isinstance(reason, RequestError) else "failed"
-        self._end(outcome, lambda: self._responder.error(reason), error=str(reason))
-
-    def _end(self, outcome: str, respond: Callable[[], None], **facts: object) -> None:
-        def last_word() -> None:
-            try:
-                respond()
-            finally:
-                metrics = self._pipeline.metrics
-                metrics.add(f"requests_{outcome}", 1)
-                metrics.observe("generation_seconds", time.monotonic() - self._began)
-                metrics.add("requests_in_flight", -1)
-                self._responder.ended(outcome, {**self._facts(), **facts})
-
-        self._pipeline.responding.submit(last_word)
-
-    def _facts(self) -> dict[str, object]:
-        request, now = self._request, time.monotonic()
-        waited = (now if self._in_loop is None else self._in_loop) - self._began
-        return {
-            "seconds": round(now - self._began, 3),
-            "queue_seconds": round(waited, 3),
-            "steps": len(request.table),
-            "images": request.num_images,
-            "size": f"{request.width}x{request.height}",
-            "seed": request.seed,
-            "priority": request.priority.name.lower(),
-        }
+def _outcome(event: Event) -> tuple[str, dict[str, object]]:
+    """The name under which a last event is counted, and what the log says of an error."""
+    match event:
+        case Completed():
+            return "done", {}
+        case Failed(RequestError() as reason):
+            return reason.outcome, {"error": str(reason)}
+        case Failed(reason):
+            return "failed", {"error": str(reason)}
+    return "cancelled", {}

@@ -1,4 +1,7 @@
-"""The front for clients that take one response: HTTP infer, unary gRPC and perf_analyzer. It holds no logic."""
+"""The front for clients that take one response: HTTP infer, unary gRPC and perf_analyzer.
+
+It forwards a request to `diffusion`, and relays its cancellation, its result and its errors.
+"""
 
 import json
 import secrets
@@ -31,7 +34,7 @@ class TritonPythonModel:
 
 
 class _Forwarding:
-    """One request. What is needed of Triton's is copied, as it may be gone once `execute` has returned.
+    """One request on its way; what is needed of Triton's is copied, as it may be gone once `execute` has returned.
 
     Its trace is not handed on to `diffusion`: where that is gone, Triton crashes.
     """

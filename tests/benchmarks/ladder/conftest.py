@@ -18,11 +18,11 @@ def place(checkpoint: Checkpoint, exported: Path, root: Path) -> Workspace:
 
 @pytest.fixture
 def workspace(tiny: Checkpoint, repository: Path, tmp_path: Path) -> Workspace:
-    """Of the tiny random checkpoint: no pictures yet."""
+    """Of the tiny random checkpoint: no images yet."""
     return place(tiny, repository, tmp_path / "benchmark")
 
 
 @pytest.fixture
 def shipped_workspace(shipped_checkpoint: Path, shipped_repository: Path, tmp_path: Path) -> Workspace:
-    """Of the checkpoint that ships with the project: no pictures yet."""
+    """Of the checkpoint that ships with the project: no images yet."""
     return place(read_checkpoint(str(shipped_checkpoint)), shipped_repository, tmp_path / "benchmark")

@@ -1,17 +1,17 @@
-"""Pictures are kept, found again, and those of the server's own loop."""
+"""Images are kept, found again, and those of the server's own loop."""
 
 import numpy as np
 import pytest
 from sampling import step_table
 
 from benchmarks.ladder import images
-from benchmarks.ladder.engines.engines import OnnxEngine
 from benchmarks.ladder.engines.loop import Loop, request
-from benchmarks.ladder.images import Album, recipe
+from benchmarks.ladder.engines.onnxruntime import OnnxEngine
+from benchmarks.ladder.images import ImageCache, recipe
 from benchmarks.ladder.workspace import Workspace
 from export.in_process import InProcess
 
-PROMPTS = ("a red circle", "a green square", "the blue picture")
+PROMPTS = ("a red circle", "a green square", "the blue image")
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def asked(loop: Loop, steps: int = 3, first_seed: int = 5) -> list:
 
 
 def test_they_are_the_servers(workspace: Workspace, loop: Loop):
-    found = Album(workspace.pictures, print).pictures("onnxruntime", lambda: loop, asked(loop))
+    found = ImageCache(workspace.images, print).images("onnxruntime", lambda: loop, asked(loop))
     with InProcess(workspace.repository()) as generator:
         for k, prompt in enumerate(PROMPTS):
             expected = generator.generate(prompt, seed=5 + k, num_inference_steps=3).result()[0]
@@ -36,32 +36,32 @@ def test_they_are_the_servers(workspace: Workspace, loop: Loop):
 def test_an_interrupted_run_goes_on_where_it_was(workspace: Workspace, loop: Loop, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(images, "CHUNK", 1)
     told: list[str] = []
-    album = Album(workspace.pictures, told.append)
-    whole = album.pictures("whole", lambda: loop, asked(loop))
+    cache = ImageCache(workspace.images, told.append)
+    whole = cache.images("whole", lambda: loop, asked(loop))
 
-    unet, calls = loop.unet, []
+    denoiser, calls = loop.networks["denoiser"], []
 
-    def failing(*inputs: np.ndarray) -> np.ndarray:
+    def failing(**inputs: np.ndarray) -> dict[str, np.ndarray]:
         calls.append(inputs)
-        if len(calls) == 5:  # in the second picture of three steps
+        if len(calls) == 5:  # in the second image of three steps
             raise KeyboardInterrupt
-        return unet(*inputs)
+        return denoiser(**inputs)
 
-    loop.unet = failing
+    loop.networks["denoiser"] = failing
     with pytest.raises(KeyboardInterrupt):
-        album.pictures("part", lambda: loop, asked(loop))
-    resumed = album.pictures("part", lambda: loop, asked(loop))
-    assert len(calls) == 5 + 2 * 3  # the first picture was there
+        cache.images("part", lambda: loop, asked(loop))
+    resumed = cache.images("part", lambda: loop, asked(loop))
+    assert len(calls) == 5 + 2 * 3  # the first image was there
     np.testing.assert_array_equal(resumed.latent, whole.latent)
     np.testing.assert_array_equal(resumed.image, whole.image)
 
     told.clear()
-    found = album.pictures("part", lambda: pytest.fail("nothing needs the engine"), asked(loop))
+    found = cache.images("part", lambda: pytest.fail("nothing needs the engine"), asked(loop))
     np.testing.assert_array_equal(found.latent, whole.latent)
     assert told == []
 
 
-def test_whatever_changes_the_pictures_changes_their_name(loop: Loop):
+def test_whatever_changes_the_images_changes_their_name(loop: Loop):
     names = {
         recipe(asked(loop)),
         recipe(asked(loop, steps=4)),

@@ -1,4 +1,4 @@
-"""What a user of `python -m benchmarks.ladder` sees."""
+"""The command line of `python -m benchmarks.ladder`."""
 
 import json
 import subprocess
@@ -12,9 +12,9 @@ from typer.testing import CliRunner
 
 from benchmarks.ladder import quality, run
 from benchmarks.ladder.__main__ import app
-from benchmarks.ladder.engines.engines import OnnxEngine
-from benchmarks.ladder.engines.tensorrt_engine import TensorRTEngine
-from benchmarks.ladder.engines.torch_engine import TorchEngine
+from benchmarks.ladder.engines.onnxruntime import OnnxEngine
+from benchmarks.ladder.engines.tensorrt import TensorRTEngine
+from benchmarks.ladder.engines.torch import TorchEngine
 from benchmarks.ladder.rungs import Rung, ladder
 from benchmarks.ladder.samplers import DDIM, DDPM, DPMPP_2M, Sampler
 from benchmarks.ladder.workspace import Workspace
@@ -53,7 +53,7 @@ def benchmark(*arguments: object) -> Result:
 def test_every_rung_is_measured_or_says_why_not(workspace: Workspace, tmp_path: Path):
     output = tmp_path / "docs/ladder.json"
     folder = workspace.checkpoint.folder
-    result = benchmark(folder, "--folder", workspace.root, "--pictures", 4, "--threads", 1, "--output", output)
+    result = benchmark(folder, "--folder", workspace.root, "--images", 4, "--threads", 1, "--output", output)
     assert result.stderr == ""
     for text in ("Speed", "Quality", "no GPU on this machine", "failed: RuntimeError: no such kernel"):
         assert text in result.stdout
@@ -73,8 +73,8 @@ def test_every_rung_is_measured_or_says_why_not(workspace: Workspace, tmp_path: 
     assert likeness["holds"]
     assert "holds: PSNR" in result.stdout
     assert result.exit_code == (0 if distance["holds"] else 1)
-    with Image.open(output.with_suffix(".png")) as picture:
-        assert picture.width > 800
+    with Image.open(output.with_suffix(".png")) as image:
+        assert image.width > 800
 
 
 def test_a_wrong_checkpoint_is_one_line(tmp_path: Path):
@@ -104,7 +104,7 @@ def test_the_ladder_has_every_rung_of_the_claim():
     assert TensorRTEngine(cuda_graphs=True) in engines
 
 
-def test_it_is_reached_from_the_exports_command_line():
-    command = [sys.executable, "-m", "export", "benchmark", "--help"]
+def test_the_exports_help_names_it():
+    command = [sys.executable, "-m", "export", "--help"]
     result = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert "Usage: python -m benchmarks.ladder [OPTIONS]" in result.stdout
+    assert "python -m benchmarks.ladder CHECKPOINT" in " ".join(result.stdout.split())

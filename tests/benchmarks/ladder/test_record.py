@@ -1,10 +1,10 @@
-"""What must hold, and how numbers are written."""
+"""Gates, and numbers as they are written."""
 
 import json
 
 import pytest
 
-from benchmarks.ladder.engines.engines import OnnxEngine
+from benchmarks.ladder.engines.onnxruntime import OnnxEngine
 from benchmarks.ladder.quality import Figures
 from benchmarks.ladder.record import Record, Result, gates
 from benchmarks.ladder.rungs import Rung
@@ -41,6 +41,6 @@ def test_rates_follow_from_the_median_call(tmp_path):
     record = Record({"name": "tiny"}, {"date": "2026-11-23"}, 1.0858, {"fp32": 150.0}, {}, [result])
     record.write(tmp_path / "new/ladder.json")
     (row,) = json.loads((tmp_path / "new/ladder.json").read_text())["rungs"]
-    assert row["timing"]["unet_gflops"] == 108.58  # in 10 ms
+    assert row["timing"]["denoiser_gflops"] == 108.58  # in 10 ms
     assert row["timing"]["seconds_per_image"] == 0.12346
     assert row["quality"] is None

@@ -28,7 +28,7 @@ def test_mcnemar_is_the_exact_binomial_test_of_the_pairs_that_differ(first, seco
     assert mcnemar(*verdicts(5, first, second, 4)) == pytest.approx(p, rel=1e-12)
 
 
-def test_equal_pictures_leave_nothing_to_be_unsure_of():
+def test_equal_images_leave_nothing_to_be_unsure_of():
     assert bootstrap_rms(np.full(10, 0.09)) == (pytest.approx(0.3), (pytest.approx(0.3), pytest.approx(0.3)))
 
 

@@ -1,4 +1,4 @@
-"""What is timed, in a process of its own."""
+"""Timing, in a process of its own."""
 
 import time
 
@@ -6,7 +6,7 @@ import pytest
 from onnxruntime.capi.onnxruntime_pybind11_state import NoSuchFile
 
 from benchmarks.ladder import timing
-from benchmarks.ladder.engines.engines import OnnxEngine
+from benchmarks.ladder.engines.onnxruntime import OnnxEngine
 from benchmarks.ladder.samplers import Sampler
 from benchmarks.ladder.timing import measure, stopwatch
 from benchmarks.ladder.workspace import Workspace
@@ -14,10 +14,10 @@ from benchmarks.ladder.workspace import Workspace
 
 def test_the_figures_fit_each_other(workspace: Workspace):
     found = measure(OnnxEngine(), Sampler("dpmpp_2m", 4), workspace)
-    assert found.unet_rows == 2
-    assert 0 < found.unet_ms_median <= found.unet_ms_p99
-    assert found.unet_calls >= timing.MIN_CALLS
-    assert found.seconds_per_image * 1000 > 2 * found.unet_ms_median  # four steps, text and decoder
+    assert found.denoiser_rows == 2
+    assert 0 < found.denoiser_ms_median <= found.denoiser_ms_p99
+    assert found.denoiser_calls >= timing.MIN_CALLS
+    assert found.seconds_per_image * 1000 > 2 * found.denoiser_ms_median  # four steps, text and decoder
     assert found.images_per_hour == pytest.approx(3600 / found.seconds_per_image)
     assert 100 < found.peak_memory_mb < 2000
 

@@ -1,4 +1,4 @@
-"""What tells checkpoints apart, and what is exported when."""
+"""Folders that tell checkpoints apart, and exports that are made only once."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +8,7 @@ from benchmarks.ladder.workspace import Workspace
 from export.checkpoint.components import Checkpoint
 
 
-def test_the_folder_follows_whatever_changes_the_pictures_and_nothing_else(tiny: Checkpoint, broken_folder: Path):
+def test_the_folder_follows_whatever_changes_the_images_and_nothing_else(tiny: Checkpoint, broken_folder: Path):
     def folder() -> str:
         return Workspace(replace(tiny, folder=broken_folder), Path("root")).folder.name
 

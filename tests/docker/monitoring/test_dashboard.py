@@ -1,4 +1,4 @@
-"""What Grafana gets: the dashboard's JSON and the provisioning. There is no Grafana here to read it.
+"""Files for Grafana: the dashboard's JSON and the provisioning. There is no Grafana here to read it.
 
 Its types, as Grafana's own generator made them for Python, stand in: what they do not know is lost on the way through.
 """
@@ -22,7 +22,7 @@ every_panel = pytest.mark.parametrize("panel", SHOWN, ids=lambda panel: panel["t
 
 
 def known(value: Any, kind: Any) -> Any:
-    """What is left of `value` when it has been an object of the type `kind`."""
+    """The parts of `value` that an object of the type `kind` keeps."""
     return json.loads(json.dumps(kind.from_json(value), cls=JSONEncoder))
 
 

@@ -32,7 +32,7 @@ QUERIES = {
 
 
 def needs_gpu(expression: str) -> bool:
-    """Whether it asks for what Triton exports where there is a GPU only."""
+    """True for metrics that Triton exports on a GPU only."""
     return "nv_gpu_" in expression
 
 
@@ -101,7 +101,7 @@ def test_what_a_rule_looks_at_is_there(watching, rule):
 
 
 def measured(node) -> Iterator[str]:
-    """What an expression compares with its thresholds; all of it, where it compares nothing."""
+    """The parts of an expression that it compares with thresholds; all of it, if it compares nothing."""
     match node:
         case promql_parser.ParenExpr():
             yield from measured(node.expr)

@@ -1,4 +1,4 @@
-"""What a checkpoint may be, and the one line that says why another is refused."""
+"""Checkpoints that are accepted, and the one line that says why another is refused."""
 
 import json
 import shutil
@@ -14,6 +14,7 @@ from export.errors import CheckpointError
 
 UNET_FILE = "unet/diffusion_pytorch_model.safetensors"
 INDEX = "model_index.json"
+WEIGHTS = ("unet", "vae", "text_encoder")
 
 
 def change(folder: Path, file: str, **settings: object) -> None:
@@ -33,13 +34,16 @@ def test_what_is_read(tiny: Checkpoint) -> None:
     assert tiny.name == "tiny"
     assert tiny.vae_factor == 8
     assert tiny.native_size == (64, 64)
-    assert tiny.prediction_type == "epsilon"
     assert tiny.schedule == {
         "num_train_timesteps": 1000,
         "beta_start": 0.00085,
         "beta_end": 0.012,
         "beta_schedule": "scaled_linear",
         "rescale_betas_zero_snr": False,
+        "prediction_type": "epsilon",
+        "steps_offset": 1,
+        "set_alpha_to_one": False,
+        "final_sigmas_type": "zero",
     }
 
 
@@ -53,7 +57,7 @@ def test_v_prediction_with_zero_snr_and_trained_betas(broken_folder: Path) -> No
         trained_betas=[0.1, 0.2],
     )
     found = read_checkpoint(str(broken_folder))
-    assert found.prediction_type == "v_prediction"
+    assert found.schedule["prediction_type"] == "v_prediction"
     assert found.schedule["rescale_betas_zero_snr"] is True
     assert found.schedule["trained_betas"] == [0.1, 0.2]
 
@@ -180,12 +184,12 @@ def test_serving_file(broken_folder: Path) -> None:
     latent_rgb = {"weight": [[1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0, 0]], "bias": [0.5, 0.5, 0.5]}
     (broken_folder / "serving.json").write_text(json.dumps({"guidance_scale": 5, "latent_rgb": latent_rgb}))
     found = read_checkpoint(str(broken_folder))
-    assert (found.guidance_scale, found.latent_rgb) == (5, latent_rgb)
+    assert (found.defaults["guidance_scale"], found.latent_rgb) == (5, latent_rgb)
 
 
 def weights_refusal(folder: Path) -> str:
     with pytest.raises(CheckpointError) as caught:
-        read_checkpoint(str(folder)).load_unet()
+        read_checkpoint(str(folder)).load_component("unet")
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -233,14 +237,14 @@ def same_weights(loaded: torch.nn.Module, expected: torch.nn.Module) -> bool:
 
 @pytest.mark.parametrize("variant", [None, "fp16"])
 def test_half_precision_files_are_loaded_in_single(tiny: Checkpoint, broken_folder: Path, variant: str | None) -> None:
-    for component in ("unet", "vae", "text_encoder"):
+    for component in WEIGHTS:
         for file in (broken_folder / component).glob("*.safetensors"):
             file.unlink()
-    halves = tiny.load_unet().half(), tiny.load_vae().half(), tiny.load_text_encoder().half()
-    for component, module in zip(("unet", "vae", "text_encoder"), halves):
+    halves = [tiny.load_component(component).half() for component in WEIGHTS]
+    for component, module in zip(WEIGHTS, halves):
         module.save_pretrained(broken_folder / component, variant=variant)
     found = read_checkpoint(str(broken_folder))
-    loaded = found.load_unet(), found.load_vae(), found.load_text_encoder()
+    loaded = [found.load_component(component) for component in WEIGHTS]
     assert all(same_weights(*pair) for pair in zip(loaded, halves))
 
 
@@ -250,8 +254,8 @@ def test_pickled_weights_are_loaded(tiny: Checkpoint, broken_folder: Path) -> No
         torch.save(load_file(file), broken_folder / component / f"{name}.bin")
         file.unlink()
     found = read_checkpoint(str(broken_folder))
-    assert same_weights(found.load_unet(), tiny.load_unet())
-    assert same_weights(found.load_text_encoder(), tiny.load_text_encoder())
+    assert same_weights(found.load_component("unet"), tiny.load_component("unet"))
+    assert same_weights(found.load_component("text_encoder"), tiny.load_component("text_encoder"))
 
 
 def test_pickled_code_is_not_run(broken_folder: Path) -> None:
@@ -263,7 +267,7 @@ def test_pickled_code_is_not_run(broken_folder: Path) -> None:
 def test_a_tokenizer_with_ids_the_text_encoder_does_not_know(broken_folder: Path) -> None:
     change(broken_folder, "text_encoder/config.json", vocab_size=541)
     with pytest.raises(CheckpointError, match="has token id 541 and the text encoder 541 embeddings"):
-        read_checkpoint(str(broken_folder)).load_tokenizer()
+        read_checkpoint(str(broken_folder)).load_tokenizer("input_ids")
 
 
 @pytest.mark.parametrize("damage", ["empty", "garbage"])
@@ -273,4 +277,4 @@ def test_a_broken_tokenizer(broken_folder: Path, damage: str) -> None:
         if damage == "garbage":
             file.write_text("{garbage")
     with pytest.raises(CheckpointError, match="tokenizer"):
-        read_checkpoint(str(broken_folder)).load_tokenizer()
+        read_checkpoint(str(broken_folder)).load_tokenizer("input_ids")

@@ -47,7 +47,7 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         stable_diffusion_files(folder / "it", "<|endoftext|>" if request.param == "1.x" else "!")
     reference = CLIPTokenizer.from_pretrained(folder / "it")
     assert reference.pad_token == ("!" if request.param == "2.x" else "<|endoftext|>")
-    standalone_tokenizer(reference).save(str(folder / "tokenizer.json"))
+    standalone_tokenizer(reference, 77).save(str(folder / "tokenizer.json"))
     return reference, Tokenizer.from_file(str(folder / "tokenizer.json"))
 
 

@@ -1,4 +1,4 @@
-"""FP16 where it does not show, FP32 where it would, and pictures that look the same."""
+"""FP16 where it does not show, FP32 where it would, and images that look the same."""
 
 from pathlib import Path
 
@@ -10,18 +10,17 @@ from onnx import TensorProto
 from triton_diffusion import Client
 
 from export.checkpoint.components import Checkpoint
-from export.config import Precision
 from export.errors import GateError
 from export.graph.gate import check_graph, psnr
 from export.graph.graphs import write_graph
 from export.graph.precision import epilogue, prologue
 from export.in_process import InProcess
-from export.modules import VaeDecoder
-from export.specification import Sizes, engines
+from export.runtime import Precision
+from export.specification import Sizes
 from tests.support.launching import Server, launch, wait_until_ready
 
 PROMPTS = ("a large red circle on the left of a blue background", "a small white square", "a green triangle")
-MODELS = ("text_encoder", "unet", "vae_decoder")
+MODELS = ("text_encoder", "denoiser", "vae_decoder")
 
 
 def load(repository: Path, model: str) -> onnx.ModelProto:
@@ -61,10 +60,10 @@ def test_a_precision_changes_only_at_the_borders(half_repository: Path, name: st
 
 
 def test_the_timestep_and_the_way_to_bytes_are_fp32(half_repository: Path) -> None:
-    unet, decoder = (gs.import_onnx(load(half_repository, name)) for name in ("unet", "vae_decoder"))
-    assert {"Sin", "Cos"} <= {node.op for node in prologue(unet)}
+    denoiser, decoder = (gs.import_onnx(load(half_repository, name)) for name in ("denoiser", "vae_decoder"))
+    assert {"Sin", "Cos"} <= {node.op for node in prologue(denoiser)}
     assert {"Round", "Clip"} <= {node.op for node in epilogue(decoder)}
-    for node in (*prologue(unet), *epilogue(decoder)):
+    for node in (*prologue(denoiser), *epilogue(decoder)):
         assert np.float16 not in {tensor.dtype for tensor in node.outputs} or node.op == "Cast"
 
 
@@ -74,22 +73,23 @@ def test_bytes_come_last(half_repository: Path) -> None:
 
 
 def test_a_weight_out_of_range_is_caught_by_the_gate(tiny: Checkpoint, sizes: Sizes, tmp_path: Path) -> None:
-    model, module = engines(sizes)["vae_decoder"], VaeDecoder(tiny.load_vae()).eval()
+    network = tiny.networks(sizes)["vae_decoder"]
+    module = tiny.load_module(network)
     module.vae.post_quant_conv.weight.data *= 1e6
     module.vae.decoder.conv_in.weight.data /= 1e6
-    path = write_graph(model, module, tmp_path, Precision.FP16)
+    path = write_graph(network, module, tmp_path, Precision.FP16)
     with pytest.raises(GateError):
-        check_graph(model, path, module, {}, Precision.FP16)
+        check_graph(network, path, module, Precision.FP16)
 
 
-def test_a_picture_differs_by_less_than_the_eye_sees(shipped_repository: Path, half_repository: Path) -> None:
+def test_a_image_differs_by_less_than_the_eye_sees(shipped_repository: Path, half_repository: Path) -> None:
     with InProcess(shipped_repository) as whole, InProcess(half_repository) as half:
         for seed, prompt in enumerate(PROMPTS):
             reference, measured = (loop.generate(prompt, seed=seed) for loop in (whole, half))
             assert psnr(reference.result(), measured.result()) >= 40
 
 
-def test_a_served_picture_differs_by_less_than_the_eye_sees(server: Server, half_repository: Path) -> None:
+def test_a_served_image_differs_by_less_than_the_eye_sees(server: Server, half_repository: Path) -> None:
     launcher = launch(half_repository)
     try:
         half = wait_until_ready(launcher)

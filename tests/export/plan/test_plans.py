@@ -14,18 +14,19 @@ import tensorrt_rtx_bindings as trt
 from onnx import TensorProto, helper
 from polygraphy.backend.onnxrt import OnnxrtRunner, SessionFromOnnx
 
-from export.checkpoint.components import read_checkpoint
-from export.config import Precision, Runtime
+from export.checkpoint.components import Checkpoint, read_checkpoint
 from export.errors import PlanError, RequestError
 from export.graph.gate import LIMITS, check_output, random_inputs
 from export.plan import builder as builder_module
 from export.plan.plans import Target, check_version, choose_target, parse_sms, run_builder, shapes, write_plan
+from export.runtime import Precision, Runtime
 from export.sizes import choose_sizes
-from export.specification import Model, Range, Sizes, engines
+from export.specification import Network, Range, Sizes
+from tests.support.exports import networks_at
 from tests.support.processes import children
 
 CHECKPOINT = Path(__file__).parents[3] / "shapes/checkpoint"
-MODELS = ("text_encoder", "unet", "vae_decoder")
+MODELS = ("text_encoder", "denoiser", "vae_decoder")
 DTYPES = {"FP32": trt.float32, "INT32": trt.int32, "UINT8": trt.uint8}
 MATRIX_PRODUCTS = {trt.LayerType.CONVOLUTION, trt.LayerType.MATRIX_MULTIPLY}
 
@@ -39,8 +40,9 @@ def target() -> Target:
 
 
 @pytest.fixture(scope="module")
-def models() -> dict[str, Model]:
-    return engines(choose_sizes(read_checkpoint(str(CHECKPOINT)), None, None))
+def networks() -> dict[str, Network]:
+    checkpoint = read_checkpoint(str(CHECKPOINT))
+    return checkpoint.networks(choose_sizes(checkpoint, None, None))
 
 
 @pytest.fixture
@@ -77,10 +79,12 @@ def small_job(folder: Path, **changes: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("graph", "name"), [*zip(MODELS, MODELS)], indirect=["graph"])
-def test_a_plan_takes_the_place_of_its_graph(graph: Path, name: str, models: dict[str, Model], target: Target) -> None:
+def test_a_plan_takes_the_place_of_its_graph(
+    graph: Path, name: str, networks: dict[str, Network], target: Target
+) -> None:
     weights = sum(len(tensor.raw_data) for tensor in onnx.load(graph).graph.initializer)
     said: list[str] = []
-    write_plan(models[name], graph, target, said.append)
+    write_plan(networks[name], graph, target, said.append)
     assert sorted(os.listdir(graph.parent)) == ["model.plan", "plan.json"]
     assert graph.with_name("model.plan").stat().st_size > weights
     facts = json.loads(graph.with_name("plan.json").read_text())
@@ -90,16 +94,16 @@ def test_a_plan_takes_the_place_of_its_graph(graph: Path, name: str, models: dic
 
 
 @pytest.mark.parametrize(("graph", "name"), [*zip(MODELS, MODELS)], indirect=["graph"])
-def test_the_network_has_the_types_of_the_graph(graph: Path, name: str, models: dict[str, Model]) -> None:
+def test_the_network_has_the_types_of_the_graph(graph: Path, name: str, networks: dict[str, Network]) -> None:
     """Its products are FP16, its inputs and outputs those of the specification."""
     logger = builder_module.listener(trt)
     builder = trt.Builder(logger)
     network = builder_module.parse(trt, builder, logger, str(graph))
-    model = models[name]
+    interface = networks[name]
     assert network.get_flag(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
     for tensors, found in (
-        (model.inputs, [network.get_input(i) for i in range(network.num_inputs)]),
-        (model.outputs, [network.get_output(i) for i in range(network.num_outputs)]),
+        (interface.inputs, [network.get_input(i) for i in range(network.num_inputs)]),
+        (interface.outputs, [network.get_output(i) for i in range(network.num_outputs)]),
     ):
         expected = [(tensor.name, DTYPES[tensor.dtype], (-1, *tensor.shape)) for tensor in tensors]
         assert [(tensor.name, tensor.dtype, tuple(tensor.shape)) for tensor in found] == expected
@@ -107,16 +111,16 @@ def test_the_network_has_the_types_of_the_graph(graph: Path, name: str, models: 
     products = [layer for layer in layers if layer.type in MATRIX_PRODUCTS]
     assert len(products) > 10
     assert {layer.get_output(0).dtype for layer in products} == {trt.float16}
-    plan_profile = builder_module.profile(builder, shapes(model))
-    for tensor in model.inputs:
+    plan_profile = builder_module.profile(builder, shapes(interface))
+    for tensor in interface.inputs:
         smallest, usual, largest = (tuple(shape) for shape in plan_profile.get_shape(tensor.name))
-        assert (smallest[0], largest[0]) == (1, model.max_batch)
+        assert (smallest[0], largest[0]) == (1, interface.max_batch)
         assert smallest[1:] == usual[1:] == largest[1:] == tensor.shape
 
 
 def test_a_range_of_sizes_becomes_a_range_of_shapes() -> None:
-    sizes = Sizes(512, 512, Range(256, 768), Range(512, 512), vae_factor=8, context_dim=768)
-    assert shapes(engines(sizes)["unet"]) == {
+    sizes = Sizes(512, 512, Range(256, 768), Range(512, 512), vae_factor=8)
+    assert shapes(networks_at(sizes)["denoiser"]) == {
         "sample": [[1, 4, 32, 64], [2, 4, 64, 64], [32, 4, 96, 64]],
         "timestep": [[1], [2], [32]],
         "context": [[1, 77, 768], [2, 77, 768], [32, 77, 768]],
@@ -124,17 +128,17 @@ def test_a_range_of_sizes_becomes_a_range_of_shapes() -> None:
 
 
 def test_a_graph_for_a_range_of_sizes_can_be_built(
-    repository: Path, sizes: Sizes, tmp_path: Path, target: Target
+    repository: Path, tiny: Checkpoint, sizes: Sizes, tmp_path: Path, target: Target
 ) -> None:
     graph = Path(shutil.copy(repository / "vae_decoder/1/model.onnx", tmp_path))
-    write_plan(engines(sizes)["vae_decoder"], graph, target, lambda text: None)
+    write_plan(tiny.networks(sizes)["vae_decoder"], graph, target, lambda text: None)
     assert (tmp_path / "model.plan").exists()
 
 
 def test_an_unsupported_node_is_named(tmp_path: Path) -> None:
     small_graph(tmp_path, "Abacus", "elsewhere")
-    with pytest.raises(PlanError, match=r"^unet: .* does not support the node the_node \(Abacus: ") as caught:
-        run_builder("unet", small_job(tmp_path), lambda text: None)
+    with pytest.raises(PlanError, match=r"^denoiser: .* does not support the node the_node \(Abacus: ") as caught:
+        run_builder("denoiser", small_job(tmp_path), lambda text: None)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "model.plan").exists()
 
@@ -142,8 +146,8 @@ def test_an_unsupported_node_is_named(tmp_path: Path) -> None:
 def test_a_network_that_cannot_be_built_is_told_with_the_reason(tmp_path: Path) -> None:
     small_graph(tmp_path)
     backwards = small_job(tmp_path, shapes={"sample": [[8, 4], [2, 4], [1, 4]]})
-    with pytest.raises(PlanError, match=r"^unet: no plan could be built \(.+\)$"):
-        run_builder("unet", backwards, lambda text: None)
+    with pytest.raises(PlanError, match=r"^denoiser: no plan could be built \(.+\)$"):
+        run_builder("denoiser", backwards, lambda text: None)
 
 
 def builders() -> list[int]:
@@ -152,30 +156,30 @@ def builders() -> list[int]:
     return [child for child in found if b"export.plan.builder" in Path(f"/proc/{child}/cmdline").read_bytes()]
 
 
-@pytest.mark.parametrize("graph", ["unet"], indirect=True)
+@pytest.mark.parametrize("graph", ["denoiser"], indirect=True)
 def test_an_interrupt_ends_the_builder_and_leaves_no_plan(
-    graph: Path, models: dict[str, Model], target: Target
+    graph: Path, networks: dict[str, Network], target: Target
 ) -> None:
     def interrupt(text: str) -> None:
         if builders():
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write_plan(models["unet"], graph, target, interrupt)
+        write_plan(networks["denoiser"], graph, target, interrupt)
     assert os.listdir(graph.parent) == ["model.onnx"]
     assert builders() == []
 
 
-@pytest.mark.parametrize("graph", ["unet"], indirect=True)
+@pytest.mark.parametrize("graph", ["denoiser"], indirect=True)
 def test_a_builder_that_the_system_kills_for_its_memory_is_told(
-    graph: Path, models: dict[str, Model], target: Target
+    graph: Path, networks: dict[str, Network], target: Target
 ) -> None:
     def kill(text: str) -> None:
         for builder in builders():
             os.kill(builder, signal.SIGKILL)
 
-    with pytest.raises(PlanError, match=r"^unet: .* ended with code -9, most likely because memory ran out"):
-        write_plan(models["unet"], graph, target, kill)
+    with pytest.raises(PlanError, match=r"^denoiser: .* ended with code -9, most likely because memory ran out"):
+        write_plan(networks["denoiser"], graph, target, kill)
     assert os.listdir(graph.parent) == ["model.onnx"]
 
 
@@ -193,7 +197,7 @@ def test_timings_are_kept_for_the_next_build(tmp_path: Path, stored: bytes | Non
         timings.parent.mkdir()
         timings.write_bytes(stored)
     for _ in range(2):
-        run_builder("unet", small_job(tmp_path, timings=str(timings)), lambda text: None)
+        run_builder("denoiser", small_job(tmp_path, timings=str(timings)), lambda text: None)
         kept = timings.read_bytes()
         assert kept != (stored or b"")
         assert os.listdir(timings.parent) == [timings.name]
@@ -202,7 +206,7 @@ def test_timings_are_kept_for_the_next_build(tmp_path: Path, stored: bytes | Non
 def test_a_folder_that_is_not_there_is_an_error_of_the_system(tmp_path: Path) -> None:
     small_graph(tmp_path)
     with pytest.raises(OSError, match="No such file") as caught:
-        run_builder("unet", small_job(tmp_path, plan=str(tmp_path / "none/model.plan")), lambda text: None)
+        run_builder("denoiser", small_job(tmp_path, plan=str(tmp_path / "none/model.plan")), lambda text: None)
     assert caught.value.filename == str(tmp_path / "none/model.plan")
 
 
@@ -241,18 +245,16 @@ def test_no_tensorrt_is_told_with_what_to_do() -> None:
 
 @pytest.mark.skipif(find_spec("tensorrt") is None, reason="no GPU: TensorRT is not installed")
 @pytest.mark.parametrize(("graph", "name"), [*zip(MODELS, MODELS)], indirect=["graph"])
-def test_a_plan_of_this_gpu_computes_what_its_graph_does(graph: Path, name: str, models: dict[str, Model]) -> None:
+def test_a_plan_of_this_gpu_computes_what_its_graph_does(graph: Path, name: str, networks: dict[str, Network]) -> None:
     from polygraphy.backend.common import BytesFromPath
     from polygraphy.backend.trt import EngineFromBytes, TrtRunner
 
-    checkpoint = read_checkpoint(str(CHECKPOINT))
-    below = {"input_ids": checkpoint.text_encoder.vocab_size, "timestep": checkpoint.schedule["num_train_timesteps"]}
-    feeds = list(random_inputs(models[name], below))
+    feeds = list(random_inputs(networks[name]))
     with OnnxrtRunner(SessionFromOnnx(str(graph))) as runner:
         references = [runner.infer(feed, copy_outputs_to_host=True) for feed in feeds]
     this_gpu = choose_target(Runtime.TENSORRT, None)
     assert this_gpu is not None
-    write_plan(models[name], graph, this_gpu, lambda text: None)
+    write_plan(networks[name], graph, this_gpu, lambda text: None)
     with TrtRunner(EngineFromBytes(BytesFromPath(str(graph.with_name("model.plan"))))) as runner:
         for feed, reference in zip(feeds, references):
             measured = runner.infer(feed, copy_outputs_to_host=True)

@@ -1,4 +1,4 @@
-"""What `--runtime torch` writes, what its gate catches, and what it refuses."""
+"""Models of `--runtime torch`: what is written, what the gate catches, and what is refused."""
 
 import json
 from pathlib import Path
@@ -9,21 +9,24 @@ from safetensors.torch import load_file, save_file
 from tritonclient.grpc import model_config_pb2
 
 from export.checkpoint.components import Checkpoint, read_checkpoint
-from export.config import Precision, Runtime
 from export.errors import GateError, RequestError
 from export.graph.gate import LIMITS
 from export.repository import Export, write_repository
-from export.runtimes.torch_model import UNET_BATCHES, Compilation, check_precision, choose_compilation
+from export.runtime import Precision, Runtime
+from export.runtimes.torch_model import Compilation, check_precision, choose_compilation
 from export.sizes import choose_sizes
 
-MODELS = ("text_encoder", "unet", "vae_decoder")
+MODELS = ("text_encoder", "denoiser", "vae_decoder")
 TORCH_DTYPES = {Precision.FP32: "torch.float32", Precision.FP16: "torch.float16", Precision.BF16: "torch.bfloat16"}
-COMPILATION = Compilation(unet_batches=(1, 6), latent_size=(8, 8))
+USUAL = {"text_encoder": (2,), "denoiser": (1, 2, 4, 8), "vae_decoder": (1,)}
+COMPILATION = Compilation({**USUAL, "denoiser": (1, 6)}, latent_size=(8, 8))
 
 
 def write(checkpoint: Checkpoint, folder: Path, precision: Precision, compilation: Compilation | None = None) -> Path:
     sizes = choose_sizes(checkpoint, "24:80", "64")
-    write_repository(Export(checkpoint, sizes, Runtime.TORCH, precision, compilation), folder, lambda text: None)
+    networks = checkpoint.networks(sizes)
+    export = Export(checkpoint, sizes, networks, Runtime.TORCH, precision, compilation)
+    write_repository(export, folder, lambda text: None)
     return folder
 
 
@@ -41,10 +44,10 @@ def test_a_model_is_complete_in_its_precision_and_names_no_folder(
     repository = write(tiny, tmp_path / "models", precision)
     for model in MODELS:
         version = repository / model / "1"
-        weights = next((version / "weights").glob("*.safetensors"))
+        (weights,) = (version / "weights").glob("*/*.safetensors")
         assert sorted(path.name for path in version.iterdir()) == ["engine.py", "model.py", "modules.py", "weights"]
         assert {str(tensor.dtype) for tensor in load_file(weights).values()} == {TORCH_DTYPES[precision]}
-        assert str(tiny.folder.parent) not in (version / "weights/config.json").read_text()
+        assert str(tiny.folder.parent) not in weights.with_name("config.json").read_text()
         given = parameters(repository, model)
         assert (given["FORCE_CPU_ONLY_INPUT_TENSORS"], given["precision"]) == ("no", precision)
         assert "compile_batches" not in given
@@ -74,7 +77,7 @@ def test_a_weight_past_the_range_of_fp16_is_caught(broken_folder: Path, tmp_path
     weights["conv_out.weight"] *= 1e8
     save_file(weights, path, {"format": "pt"})
     repository = tmp_path / "models"
-    with pytest.raises(GateError, match="unet: model_output"):
+    with pytest.raises(GateError, match="denoiser: model_output"):
         write(read_checkpoint(str(broken_folder)), repository, Precision.FP16)
     assert not repository.exists()
     write(read_checkpoint(str(broken_folder)), repository, Precision.BF16)
@@ -82,16 +85,18 @@ def test_a_weight_past_the_range_of_fp16_is_caught(broken_folder: Path, tmp_path
 
 def test_the_settings_of_the_network_stay(tiny: Checkpoint, tmp_path: Path, hand_written: Path) -> None:
     repository = write(tiny, tmp_path / "models", Precision.FP32)
-    settings = json.loads((repository / "unet/1/weights/config.json").read_text())
-    assert settings["cross_attention_dim"] == tiny.unet["cross_attention_dim"]
+    settings = json.loads((repository / "denoiser/1/weights/unet/config.json").read_text())
+    assert settings["cross_attention_dim"] == tiny.settings["unet"]["cross_attention_dim"]
 
 
 def test_what_is_compiled(tiny: Checkpoint) -> None:
     sizes = choose_sizes(tiny, "24:80", "64")
-    assert choose_compilation(Runtime.PYTHON, sizes, None, None) is None
-    assert choose_compilation(Runtime.TORCH, sizes, False, None) is None
-    assert choose_compilation(Runtime.TORCH, sizes, None, None) == Compilation(UNET_BATCHES, (8, 8))
-    assert choose_compilation(Runtime.TORCH, sizes, True, "8,1,8") == Compilation((1, 8), (8, 8))
+    given = tiny.networks(sizes), sizes
+    assert choose_compilation(Runtime.PYTHON, *given, None, None) is None
+    assert choose_compilation(Runtime.TORCH, *given, False, None) is None
+    assert choose_compilation(Runtime.TORCH, *given, None, None) == Compilation(USUAL, (8, 8))
+    chosen = choose_compilation(Runtime.TORCH, *given, True, "8,1,8")
+    assert chosen == Compilation({**USUAL, "denoiser": (1, 8)}, (8, 8))
 
 
 @pytest.mark.parametrize(
@@ -111,8 +116,9 @@ def test_what_is_compiled(tiny: Checkpoint) -> None:
 def test_what_is_refused(
     tiny: Checkpoint, runtime: Runtime, wanted: bool | None, batches: str | None, says: str
 ) -> None:
+    sizes = choose_sizes(tiny, None, None)
     with pytest.raises(RequestError, match=says):
-        choose_compilation(runtime, choose_sizes(tiny, None, None), wanted, batches)
+        choose_compilation(runtime, tiny.networks(sizes), sizes, wanted, batches)
 
 
 def test_bf16_is_for_torch_only() -> None:

@@ -1,4 +1,4 @@
-"""How many pictures may wait, whom a full queue still takes, and when it asks the others to come back."""
+"""How many images may wait, whom a full queue still takes, and when it asks the others to come back."""
 
 import admission
 import numpy as np
@@ -42,7 +42,7 @@ def test_who_leaves_makes_room(ask):
     queue = Admission(max_active_samples=4, max_queue=2)
     for num_images in (4, 2):
         queue.enter(ask(num_images))
-    with pytest.raises(Overloaded, match=r"\(2 pictures wait\)"):
+    with pytest.raises(Overloaded, match=r"\(2 images wait\)"):
         queue.enter(ask(1))
     queue.leave(ask(2))
     queue.enter(ask(2))
@@ -60,7 +60,7 @@ def test_the_hint_is_the_time_that_those_who_wait_take_to_get_in(ask, clock):
     queue = Admission(max_active_samples=1, max_queue=4)
     for _ in range(5):
         queue.enter(ask(1))
-    for _ in range(8):  # one picture every three seconds
+    for _ in range(8):  # one image every three seconds
         queue.leave(ask(1))
         queue.enter(ask(1))
         clock.now += 3

@@ -1,4 +1,4 @@
-"""From prompt to pictures without Triton: encoding, decoding, responses and what is counted."""
+"""From prompt to images without Triton: encoding, decoding, responses and what is counted."""
 
 import math
 import threading
@@ -6,46 +6,47 @@ import time
 
 import numpy as np
 import pytest
+from conditioning import PromptEncoder
+from events import Completed, Event, Failed, Preview, Progress, Queued
 from pipeline import Pipeline
 from request import parse_request
-from text import PromptEncoder
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 WORDS = {"[PAD]": 0, "[UNK]": 1, "red": 2, "circle": 3}
 
 
 class Answers:
-    """A responder that keeps what it is given."""
+    """Keeps the responses to one request."""
 
     def __init__(self) -> None:
-        self.cancelled = False
-        self.positions: list[tuple[int, int, list[int]]] = []
+        self.wanted = True
+        self.positions: list[int] = []
         self.steps: list[int] = []
         self.previews: list[np.ndarray] = []
-        self.pictures: np.ndarray | None = None
+        self.images: np.ndarray | None = None
         self.reason: Exception | None = None
         self.outcome = ""
         self.facts: dict[str, object] = {}
         self.over = threading.Event()
 
-    def queued(self, position, num_steps, seeds):
-        self.positions.append((position, num_steps, seeds.tolist()))
+    def __call__(self, event: Event) -> bool:
+        match event:
+            case Queued(position):
+                self.positions.append(position)
+            case Progress(step):
+                self.steps.append(step)
+            case Preview(step, image):
+                self.steps.append(step)
+                self.previews.append(image)
+            case Completed(image):
+                self.images = image
+            case Failed(reason):
+                self.reason = reason
+        return self.wanted
 
-    def progress(self, step, num_steps, seeds, preview):
-        self.steps.append(step)
-        if preview is not None:
-            self.previews.append(preview)
-
-    def image(self, image, num_steps, seeds):
-        self.pictures = image
-
-    def error(self, reason):
-        self.reason = reason
-
-    def nothing(self): ...
-
-    def ended(self, outcome, facts):
-        self.outcome, self.facts = outcome, facts
+    def ended(self, record: dict[str, object]) -> None:
+        """The log has it: all is said."""
+        self.outcome, self.facts = str(record["outcome"]), record
         self.over.set()
 
 
@@ -61,7 +62,13 @@ def warnings() -> list[str]:
 
 
 @pytest.fixture
-def pipeline(checkpoint, unet, metrics, encoded, warnings, tmp_path):
+def asked() -> list[Answers]:
+    """The answers to every request; a request's id is its place here."""
+    return []
+
+
+@pytest.fixture
+def pipeline(checkpoint, denoiser, metrics, encoded, warnings, asked, tmp_path):
     tokenizer = Tokenizer(models.WordLevel(WORDS, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.enable_truncation(77)
@@ -72,19 +79,21 @@ def pipeline(checkpoint, unet, metrics, encoded, warnings, tmp_path):
         encoded.append(input_ids)
         if (input_ids == WORDS["circle"]).any():
             raise RuntimeError("text_encoder: no circles today")
-        return np.repeat(input_ids[:, :, None], 8, axis=2).astype(np.float32) / 10
+        return {"context": np.repeat(input_ids[:, :, None], 8, axis=2).astype(np.float32) / 10}
 
     def vae_decoder(latent):
-        return np.full((len(latent), 128, 128, 3), 7, np.uint8)
+        return {"image": np.full((len(latent), 128, 128, 3), 7, np.uint8)}
 
-    encoder = PromptEncoder(tmp_path / "tokenizer.json", text_encoder, warnings.append)
-    pipeline = Pipeline(checkpoint, encoder, unet, vae_decoder, 16, 4, metrics)
+    encoder = PromptEncoder({"input_ids": tmp_path / "tokenizer.json"}, text_encoder, warnings.append)
+    networks = {"denoiser": denoiser, "vae_decoder": vae_decoder}
+    log = lambda record: asked[int(record["request_id"])].ended(record)  # noqa: E731
+    pipeline = Pipeline(checkpoint, encoder, networks, 16, 4, metrics, log)
     yield pipeline
     pipeline.close()
 
 
 @pytest.fixture
-def submit(pipeline, checkpoint):
+def submit(pipeline, checkpoint, asked):
     """Start on a request; its answers to come."""
 
     def start(prompt="red", timeout=math.inf, **fields):
@@ -92,7 +101,8 @@ def submit(pipeline, checkpoint):
         tensors = {name: np.array([value.encode()], object) for name, value in strings.items()}
         tensors |= {name: np.array([value]) for name, value in fields.items() if not isinstance(value, str)}
         answers = Answers()
-        pipeline.submit(parse_request(tensors, checkpoint), answers, timeout)
+        asked.append(answers)
+        pipeline.submit(parse_request(tensors, checkpoint), answers, str(len(asked) - 1), timeout)
         return answers
 
     return start
@@ -110,27 +120,27 @@ def ask(submit):
     return wait
 
 
-def test_a_request_hears_every_step_and_then_gets_its_pictures(ask, metrics):
+def test_a_request_hears_every_step_and_then_gets_its_images(ask, metrics):
     answers = ask(num_images=3, num_inference_steps=4, preview_interval=2)
     assert answers.steps == [0, 1, 2, 3, 4]
-    assert answers.pictures.shape == (3, 128, 128, 3)
+    assert answers.images.shape == (3, 128, 128, 3)
     assert [preview.shape for preview in answers.previews] == [(3, 16, 16, 3)]
 
 
-def test_a_request_that_waits_hears_its_place(submit, unet, metrics):
-    unet.gate.clear()
+def test_a_request_that_waits_hears_its_place(submit, denoiser, metrics):
+    denoiser.gate.clear()
     first = submit(num_images=8, num_inference_steps=2)
-    unet.entered.acquire()
+    denoiser.entered.acquire()
     second = submit(num_images=8, num_inference_steps=2)
     waiting = submit(num_images=4, num_inference_steps=5, seed=7)
     deadline = time.monotonic() + 10
     while metrics["waiting_requests"] < 2:
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    unet.gate.set()
+    denoiser.gate.set()
     for answers in (first, second, waiting):
         assert answers.over.wait(10)
-    assert waiting.positions == [(1, 5, [7, 8, 9, 10])]
+    assert waiting.positions == [1]
     assert waiting.steps == [0, 1, 2, 3, 4, 5]
 
 
@@ -151,14 +161,14 @@ def test_without_guidance_the_negative_prompt_is_not_encoded(ask, encoded):
 
 def test_a_prompt_past_the_window_is_truncated_with_a_warning(ask, warnings):
     answers = ask("red " * 80, num_inference_steps=1)
-    assert answers.pictures is not None
+    assert answers.images is not None
     assert warnings == ["prompt truncated: about 3 tokens are past the text encoder's window of 77"]
 
 
 def test_a_failing_text_encoder_fails_its_own_request_only(ask):
     answers = ask("circle")
     assert str(answers.reason) == "text_encoder: no circles today"
-    assert ask("red", num_inference_steps=1).pictures is not None
+    assert ask("red", num_inference_steps=1).images is not None
 
 
 def test_outcomes_are_counted_and_nothing_stays_in_flight(ask, metrics, pipeline):
@@ -176,7 +186,15 @@ def test_the_log_hears_what_a_request_was_and_how_it_ended_but_no_prompt(ask):
     assert answers.outcome == "done"
     assert answers.facts["seconds"] >= answers.facts["queue_seconds"] >= 0
     told = {name: value for name, value in answers.facts.items() if not name.endswith("seconds")}
-    assert told == {"steps": 2, "images": 3, "size": "128x128", "seed": 9, "priority": "high"}
+    assert told == {
+        "request_id": "0",
+        "outcome": "done",
+        "steps": 2,
+        "images": 3,
+        "size": "128x128",
+        "seed": 9,
+        "priority": "high",
+    }
     failed = ask("circle")
     assert (failed.outcome, failed.facts["error"]) == ("failed", "text_encoder: no circles today")
 
@@ -188,27 +206,27 @@ def test_a_request_past_its_deadline_is_not_even_encoded(submit, encoded):
     assert (answers.outcome, answers.steps, encoded) == ("expired", [], [])
 
 
-def test_a_deadline_that_passes_in_the_loop_ends_the_request_there(submit, unet, metrics):
-    unet.gate.clear()
+def test_a_deadline_that_passes_in_the_loop_ends_the_request_there(submit, denoiser, metrics):
+    denoiser.gate.clear()
     answers = submit(num_inference_steps=50, timeout=0.2)
-    unet.entered.acquire()
+    denoiser.entered.acquire()
     time.sleep(0.3)
-    unet.gate.set()
+    denoiser.gate.set()
     assert answers.over.wait(10)
     assert answers.outcome == "expired"
-    assert len(unet.rows) == 1
+    assert len(denoiser.rows) == 1
     assert metrics["requests_expired"] == 1
 
 
-def test_a_full_queue_refuses_at_once_and_takes_requests_again_when_there_is_room(submit, unet, metrics):
-    unet.gate.clear()
+def test_a_full_queue_refuses_at_once_and_takes_requests_again_when_there_is_room(submit, denoiser, metrics):
+    denoiser.gate.clear()
     accepted = [submit(num_images=8, num_inference_steps=2) for _ in range(2)] + [submit(num_images=4)]
     refused = submit()
     assert refused.over.is_set()
-    assert str(refused.reason) == "the queue is full (4 pictures wait): try again in 1 s"
+    assert str(refused.reason) == "the queue is full (4 images wait): try again in 1 s"
     assert refused.outcome == "refused"
     urgent = submit(priority="high", num_inference_steps=1)
-    unet.gate.set()
+    denoiser.gate.set()
     for answers in (*accepted, urgent):
         assert answers.over.wait(10)
         assert answers.outcome == "done"
@@ -222,7 +240,7 @@ def test_previews_apply_the_linear_map_of_the_checkpoint(checkpoint):
     denoised = np.zeros((1, 4, 2, 2), np.float32)
     denoised[0, 0] = 1  # red is channel 0, and 1 its brightest
     denoised[0, 1, 0, 0] = -3
-    preview = checkpoint.preview(denoised)
+    preview = checkpoint.latent_format.preview(denoised)
     assert preview.dtype == np.uint8
     assert preview[0, 0, 0].tolist() == [255, 0, 128]
     assert preview[0, 1, 1].tolist() == [255, 128, 128]

@@ -23,7 +23,7 @@ def test_defaults_are_those_of_the_wire_interface(checkpoint):
     request = parse(checkpoint)
     assert (request.num_images, request.height, request.width) == (1, 128, 128)
     assert (request.negative_prompt, request.preview_interval) == ("", 0)
-    assert request.guidance_scale == checkpoint.guidance_scale
+    assert request.guidance_scale == checkpoint.defaults["guidance_scale"]
     assert len(request.table) == 20
     karras = parse(checkpoint, sampler="dpmpp_2m", timestep_spacing="karras")
     np.testing.assert_array_equal(request.table.coefficients, karras.table.coefficients)
@@ -58,8 +58,8 @@ def test_guidance_of_one_or_less_is_off(checkpoint, scale, guided):
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"prompt": ""}, "prompt is empty: say what the picture shows"),
-        ({"prompt": "  \n"}, "prompt is empty: say what the picture shows"),
+        ({"prompt": ""}, "prompt is empty: say what the image shows"),
+        ({"prompt": "  \n"}, "prompt is empty: say what the image shows"),
         ({"prompt": "a" * 4097}, "prompt has 4097 bytes: use at most 4096"),
         ({"prompt": b"red \xff"}, "prompt has byte 0xff at 4: send valid UTF-8"),
         ({"negative_prompt": b"\x80"}, "negative_prompt has byte 0x80 at 0: send valid UTF-8"),

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tritonclient.grpc
 import tritonclient.http
+from sampling import SAMPLERS
 from tritonclient.utils import InferenceServerException
 
 from tests.model_repository.conftest import inputs
@@ -34,16 +35,55 @@ MIXED = [
 
 
 def test_sixteen_mixed_requests_at_once_get_what_they_get_alone_in_fewer_calls(server, grpc_infer):
-    before = server.metric("diffusion_unet_steps_total")
+    before = server.metric("diffusion_denoiser_steps_total")
     alone = [grpc_infer(**fields) for fields in MIXED]
-    between = server.metric("diffusion_unet_steps_total")
+    between = server.metric("diffusion_denoiser_steps_total")
     with ThreadPoolExecutor(len(MIXED)) as pool:
         together = list(pool.map(lambda fields: grpc_infer(**fields), MIXED))
-    after = server.metric("diffusion_unet_steps_total")
+    after = server.metric("diffusion_denoiser_steps_total")
     for fields, one, other in zip(MIXED, alone, together):
         np.testing.assert_array_equal(one, other, err_msg=str(fields))
     assert between - before == sum(fields.get("num_inference_steps", 20) for fields in MIXED)
     assert after - between < (between - before) / 2
+
+
+ALL_SAMPLERS = [
+    {"prompt": PROMPT, "seed": k, "sampler": sampler, "num_inference_steps": 3 + k % 5, "guidance_scale": 1 + k % 3}
+    for k, sampler in enumerate(SAMPLERS)
+]
+
+
+def test_all_samplers_at_once_give_what_each_gives_alone(grpc_infer):
+    assert len(ALL_SAMPLERS) == 18
+    alone = [grpc_infer(**fields) for fields in ALL_SAMPLERS]
+    with ThreadPoolExecutor(len(ALL_SAMPLERS)) as pool:
+        together = list(pool.map(lambda fields: grpc_infer(**fields), ALL_SAMPLERS))
+    for fields, one, other in zip(ALL_SAMPLERS, alone, together):
+        np.testing.assert_array_equal(one, other, err_msg=str(fields))
+
+
+@pytest.mark.parametrize(
+    ("brought", "ours"),
+    [
+        ({"sampler": "DPM++ 2M Karras"}, {"sampler": "dpmpp_2m", "timestep_spacing": "karras"}),
+        ({"sampler": "Euler a"}, {"sampler": "euler_ancestral"}),
+        ({"sampler": "UniPCMultistepScheduler"}, {"sampler": "unipc"}),
+        ({"sampler": "sample_heun"}, {"sampler": "heun"}),
+    ],
+)
+def test_a_name_that_users_bring_means_the_sampler_of_ours(grpc_infer, brought, ours):
+    known = {"prompt": PROMPT, "seed": 4, "num_inference_steps": 4}
+    np.testing.assert_array_equal(grpc_infer(**known, **brought), grpc_infer(**known, **ours))
+
+
+def test_guidance_rescale_acts_on_its_own_request_only(grpc_infer):
+    plain = {"prompt": PROMPT, "seed": 4, "num_inference_steps": 6, "guidance_scale": 8.0}
+    rescaled = {**plain, "guidance_rescale": 0.7}
+    alone = [grpc_infer(**plain), grpc_infer(**rescaled)]
+    with ThreadPoolExecutor() as pool:
+        together = list(pool.map(lambda fields: grpc_infer(**fields), [plain, rescaled]))
+    np.testing.assert_array_equal(alone, together)
+    assert not np.array_equal(*alone)
 
 
 def test_image_k_equals_the_single_image_of_seed_plus_k(grpc_infer):
@@ -52,7 +92,7 @@ def test_image_k_equals_the_single_image_of_seed_plus_k(grpc_infer):
         np.testing.assert_array_equal(images[k], grpc_infer(prompt=PROMPT, seed=40 + k)[0])
 
 
-def test_a_stream_tells_every_step_shows_previews_and_ends_with_the_picture(stream, grpc_infer):
+def test_a_stream_tells_every_step_shows_previews_and_ends_with_the_image(stream, grpc_infer):
     responses = stream(prompt=PROMPT, seed=5, num_inference_steps=6, preview_interval=2)
     assert [response["step"].item() for response in responses] == [0, 1, 2, 3, 4, 5, 6, 6]
     assert {response["num_steps"].item() for response in responses} == {6}
@@ -62,15 +102,15 @@ def test_a_stream_tells_every_step_shows_previews_and_ends_with_the_picture(stre
     np.testing.assert_array_equal(responses[-1]["image"], grpc_infer(prompt=PROMPT, seed=5, num_inference_steps=6))
 
 
-def test_previews_come_to_look_like_the_picture(stream):
+def test_previews_come_to_look_like_the_image(stream):
     responses = stream(prompt=PROMPT, seed=5, preview_interval=1)
-    picture = responses[-1]["image"][0].reshape(16, 8, 16, 8, 3).mean((1, 3))
-    errors = [np.abs(r["preview"][0] - picture).mean() for r in responses if "preview" in r]
+    image = responses[-1]["image"][0].reshape(16, 8, 16, 8, 3).mean((1, 3))
+    errors = [np.abs(r["preview"][0] - image).mean() for r in responses if "preview" in r]
     assert errors[-1] < 6
     assert errors[-1] < errors[0] / 3
 
 
-def test_a_drawn_seed_is_returned_and_makes_the_picture_again(stream, grpc_infer):
+def test_a_drawn_seed_is_returned_and_makes_the_image_again(stream, grpc_infer):
     last = stream(prompt=PROMPT, num_inference_steps=3)[-1]
     again = grpc_infer(prompt=PROMPT, num_inference_steps=3, seed=last["seed"].item())
     np.testing.assert_array_equal(last["image"], again)
@@ -79,7 +119,7 @@ def test_a_drawn_seed_is_returned_and_makes_the_picture_again(stream, grpc_infer
 @pytest.mark.parametrize("model", ["diffusion", "text_to_image"])
 def test_a_cancelled_request_stops_the_loop(server, wire_inputs, model):
     server.wait_until_idle()
-    cancelled, steps = (server.metric(f"diffusion_{name}_total") for name in ("requests", "unet_steps"))
+    cancelled, steps = (server.metric(f"diffusion_{name}_total") for name in ("requests", "denoiser_steps"))
     fields = wire_inputs(prompt=PROMPT, num_inference_steps=1000)
     with tritonclient.grpc.InferenceServerClient(server.grpc_url) as client:
         if model == "diffusion":
@@ -87,12 +127,12 @@ def test_a_cancelled_request_stops_the_loop(server, wire_inputs, model):
             client.async_stream_infer(model, fields)
         else:
             call = client.async_infer(model, fields, lambda result, error: None)
-        while server.metric("diffusion_unet_steps_total") - steps < 10:
+        while server.metric("diffusion_denoiser_steps_total") - steps < 10:
             time.sleep(0.01)
-        at_cancel = server.metric("diffusion_unet_steps_total")
+        at_cancel = server.metric("diffusion_denoiser_steps_total")
         client.stop_stream(cancel_requests=True) if model == "diffusion" else call.cancel()
         server.wait_until_idle()
-    taken = server.metric("diffusion_unet_steps_total") - at_cancel
+    taken = server.metric("diffusion_denoiser_steps_total") - at_cancel
     assert taken < 20, "the steps that ran while the cancellation was on its way"
     assert server.metric("diffusion_requests_total") == cancelled + 1
     assert server.metric("diffusion_active_samples") == 0
@@ -111,7 +151,7 @@ def test_a_request_that_is_cancelled_before_it_comes_makes_no_step(server):
 @pytest.mark.parametrize("kind", [tritonclient.grpc, tritonclient.http], ids=["grpc", "http"])
 def test_a_request_past_its_deadline_ends_within_a_step_and_is_told(server, kind):
     server.wait_until_idle()
-    steps, expired = (server.metric(f"diffusion_{name}_total") for name in ("unet_steps", "requests"))
+    steps, expired = (server.metric(f"diffusion_{name}_total") for name in ("denoiser_steps", "requests"))
     url = server.grpc_url if kind is tritonclient.grpc else server.http_url
     with kind.InferenceServerClient(url) as client:
         asked = inputs(kind, {"prompt": PROMPT, "num_inference_steps": 1000})
@@ -119,7 +159,7 @@ def test_a_request_past_its_deadline_ends_within_a_step_and_is_told(server, kind
             client.infer("text_to_image", asked, timeout=500_000)
     server.wait_until_idle()  # it counts when it has answered
     assert server.metric("diffusion_requests_total") == expired + 1
-    assert 0 < server.metric("diffusion_unet_steps_total") - steps < 500
+    assert 0 < server.metric("diffusion_denoiser_steps_total") - steps < 500
     assert server.metric("diffusion_active_samples") == 0
 
 
@@ -131,9 +171,9 @@ def test_a_short_request_does_not_wait_for_long_ones_that_fill_the_loop(server, 
         while server.metric("diffusion_active_samples") < 16:
             time.sleep(0.01)
         assert server.metric("diffusion_waiting_requests") == 1
-        before = server.metric("diffusion_unet_steps_total")
+        before = server.metric("diffusion_denoiser_steps_total")
         grpc_infer(prompt=PROMPT, num_inference_steps=2)
-        between = server.metric("diffusion_unet_steps_total") - before
+        between = server.metric("diffusion_denoiser_steps_total") - before
         for call in calls:
             call.cancel()
         server.wait_until_idle()

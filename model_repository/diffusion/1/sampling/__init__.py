@@ -1,28 +1,41 @@
 """Sampling in pure NumPy: schedules, step tables, the update of a ragged batch, and PyTorch's noise.
 
-A request is a `StepTable` plus its latent. Every step of every sampler is `advance` with one row of such a table,
-so requests with different samplers, lengths and positions are advanced together.
+A request is a `StepTable` plus its latent. Every call of every sampler is `advance` with one row of such a table, so
+requests with different samplers, lengths and positions are advanced together.
 """
 
+from .aliases import ALIASES, resolve
+from .flow import FlowSchedule
+from .grid import Grid, make_grid
 from .noise import NoiseStream
-from .schedule import BETA_SCHEDULES, PREDICTION_TYPES, SPACINGS, Grid, Schedule, alpha_bar_from_betas, make_grid
-from .step import advance, guide
-from .table import DEFAULT_SPACING, SAMPLERS, StepTable, dpmpp_2m_on, step_table
+from .prediction import DENOISED_WEIGHTS
+from .samplers import SAMPLERS
+from .schedule import BETA_SCHEDULES, PREDICTION_TYPES, Schedule, alpha_bar_from_betas, read_schedule
+from .spacing import SPACINGS
+from .step import advance, denoise, guide, remember
+from .table import COLUMNS, StepTable, dpmpp_2m_on, step_table
 
 __all__ = [
+    "ALIASES",
     "BETA_SCHEDULES",
-    "DEFAULT_SPACING",
+    "COLUMNS",
+    "DENOISED_WEIGHTS",
     "PREDICTION_TYPES",
     "SAMPLERS",
     "SPACINGS",
+    "FlowSchedule",
     "Grid",
     "NoiseStream",
     "Schedule",
     "StepTable",
     "advance",
     "alpha_bar_from_betas",
+    "denoise",
     "dpmpp_2m_on",
     "guide",
     "make_grid",
+    "read_schedule",
+    "remember",
+    "resolve",
     "step_table",
 ]

@@ -1,4 +1,4 @@
-"""The noise schedule a checkpoint was trained with, and the grid of noise levels one request visits.
+"""Noise schedule that a checkpoint was trained with.
 
 `alpha_bar` is the only stored schedule: `alpha = sqrt(alpha_bar)` scales the signal, `sigma = sqrt(1 - alpha_bar)` the
 noise (variance preserving). A Karras sigma is `sigma / alpha` and is always called `sigma_karras`.
@@ -6,18 +6,22 @@ noise (variance preserving). A Karras sigma is `sigma / alpha` and is always cal
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 
-BETA_SCHEDULES = ("linear", "scaled_linear", "squaredcos_cap_v2")
-PREDICTION_TYPES = ("epsilon", "v_prediction")
-SPACINGS = ("leading", "trailing", "linspace", "karras")
+from .flow import FlowSchedule
+from .prediction import DENOISED_WEIGHTS
 
-KARRAS_RHO = 7.0
+BETA_SCHEDULES = ("linear", "scaled_linear", "squaredcos_cap_v2")
+PREDICTION_TYPES = tuple(name for name in DENOISED_WEIGHTS if name != FlowSchedule.prediction_type)
+FINAL_SIGMAS_TYPES = ("zero", "sigma_min")
+
 MAX_BETA = 0.999
 # Zero terminal SNR means an infinite sigma_karras, from which no Karras grid can start. diffusers stands in the
-# smallest subnormal of FP16 for alpha_bar = 0 (sigma_karras 4096); we do the same, so that our pictures equal its.
-KARRAS_MIN_ALPHA_BAR = 2.0**-24
+# smallest subnormal of FP16 for alpha_bar = 0 (sigma_karras 4096); we do the same, so that our images equal its.
+MIN_ALPHA_BAR = 2.0**-24
 
 
 def alpha_bar_from_betas(
@@ -53,11 +57,13 @@ def _zero_terminal_snr(alpha_bar: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class Schedule:
-    """What sampling must know of a checkpoint."""
+    """Variance-preserving schedule of a checkpoint, with its own scheduler's customs."""
 
     alpha_bar: np.ndarray  # (T,) float64, falling with the training timestep; 0 at the end: zero terminal SNR
     prediction_type: str = "epsilon"
     steps_offset: int = 0  # added to `leading` timesteps; Stable Diffusion uses 1
+    set_alpha_to_one: bool = True  # false: DDIM and PNDM end at alpha_bar[0] instead of 1, as Stable Diffusion 1 does
+    final_sigmas_type: str = "zero"  # "sigma_min": DPM++, UniPC and DEIS end at alpha_bar[0] instead of 1
 
     def __post_init__(self) -> None:
         levels = np.concatenate([[1.0], self.alpha_bar])
@@ -67,7 +73,10 @@ class Schedule:
             raise ValueError(f"prediction_type is {self.prediction_type!r}: use one of {', '.join(PREDICTION_TYPES)}")
         if self.steps_offset < 0:
             raise ValueError(f"steps_offset is {self.steps_offset}: use 0 or more")
-        if self.prediction_type == "epsilon" and levels[-1] == 0:
+        if self.final_sigmas_type not in FINAL_SIGMAS_TYPES:
+            allowed = ", ".join(FINAL_SIGMAS_TYPES)
+            raise ValueError(f"final_sigmas_type is {self.final_sigmas_type!r}: use one of {allowed}")
+        if self.prediction_type == "epsilon" and self.zero_terminal_snr:
             raise ValueError(
                 "prediction_type is 'epsilon' with zero terminal SNR, where the noise says nothing about the image: "
                 "use a checkpoint with prediction_type 'v_prediction', or set rescale_betas_zero_snr to false"
@@ -77,69 +86,39 @@ class Schedule:
     def num_train_timesteps(self) -> int:
         return len(self.alpha_bar)
 
-
-@dataclass(frozen=True, eq=False)
-class Grid:
-    """The noise levels of one request, from noisy to clean: N steps lead over N + 1 nodes, the last without noise."""
-
-    timesteps: np.ndarray  # (N,) float32, what the UNet is told at each node but the last
-    alpha_bar: np.ndarray  # (N + 1,) float64, rising to exactly 1
-
     @property
-    def alpha(self) -> np.ndarray:
-        return np.sqrt(self.alpha_bar)
+    def zero_terminal_snr(self) -> bool:
+        """The last level is pure noise, or so close to it that float32 coefficients would overflow."""
+        return bool(self.alpha_bar[-1] < np.finfo(np.float32).tiny)
 
-    @property
-    def sigma(self) -> np.ndarray:
-        return np.sqrt(1 - self.alpha_bar)
+    @cached_property
+    def finite_alpha_bar(self) -> np.ndarray:
+        """`alpha_bar` (T,) with a stand-in at zero terminal SNR, where sigma_karras would be infinite."""
+        return np.maximum(self.alpha_bar, MIN_ALPHA_BAR) if self.zero_terminal_snr else self.alpha_bar
 
-    @property
-    def lambda_(self) -> np.ndarray:
-        """ln(alpha / sigma): +inf at the last node, -inf at a first one with zero terminal SNR."""
-        with np.errstate(divide="ignore"):
-            return np.log(self.alpha) - np.log(self.sigma)
+    @cached_property
+    def trained_sigma_karras(self) -> np.ndarray:
+        """sigma / alpha (T,) float64 of every training timestep, rising, finite."""
+        return np.sqrt(1 / self.finite_alpha_bar - 1)
 
+    def level_at(self, sigma_karras: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """alpha and sigma, each of the shape of `sigma_karras`."""
+        alpha_bar = 1 / (1 + sigma_karras**2)
+        return np.sqrt(alpha_bar), np.sqrt(1 - alpha_bar)
 
-def make_grid(schedule: Schedule, num_inference_steps: int, timestep_spacing: str, *, skip_zero: bool) -> Grid:
-    """The grid of N steps. `skip_zero` is DPM++'s custom: lay N + 1 points, drop the one at timestep 0."""
-    if timestep_spacing not in SPACINGS:
-        raise ValueError(f"timestep_spacing is {timestep_spacing!r}: use one of {', '.join(SPACINGS)}")
-    if not 1 <= num_inference_steps <= schedule.num_train_timesteps:
-        raise ValueError(
-            f"num_inference_steps is {num_inference_steps}, but the checkpoint was trained with "
-            f"{schedule.num_train_timesteps} timesteps: use 1 to {schedule.num_train_timesteps}"
-        )
-    if timestep_spacing == "karras":
-        return _karras_grid(schedule, num_inference_steps)
-    timesteps = _spaced_timesteps(schedule, num_inference_steps, timestep_spacing, skip_zero)
-    return Grid(timesteps.astype(np.float32), np.append(schedule.alpha_bar[timesteps], 1.0))
+    def timestep_at(self, sigma_karras: np.ndarray) -> np.ndarray:
+        """Training timestep with its fraction, float64 of the same shape: linear in ln(sigma_karras), within 0..T-1."""
+        trained = self.trained_sigma_karras
+        return np.interp(np.log(sigma_karras), np.log(trained), np.arange(len(trained)))
 
 
-def _spaced_timesteps(schedule: Schedule, steps: int, timestep_spacing: str, skip_zero: bool) -> np.ndarray:
-    """(N,) int64, strictly falling within 0..T-1; arXiv 2305.08891 table 2, rounded as diffusers rounds."""
-    total = schedule.num_train_timesteps
-    points = steps + skip_zero
-    timesteps: np.ndarray
-    if steps == total:  # every timestep once: N + 1 points would repeat some
-        timesteps = np.arange(total)[::-1]
-    elif timestep_spacing == "linspace":
-        timesteps = np.linspace(0, total - 1, points).round()[::-1][:steps]
-    elif timestep_spacing == "leading":
-        timesteps = np.arange(points)[::-1][:steps] * (total // points)
-        timesteps = timesteps + min(schedule.steps_offset, total - 1 - timesteps[0])  # never past T - 1
-    else:
-        # The cut takes off the timestep -1 that rounding inside arange adds for some N (61, 103, ...).
-        timesteps = np.arange(total, 0, -total / steps)[:steps].round() - 1
-    return timesteps.astype(np.int64)
-
-
-def _karras_grid(schedule: Schedule, steps: int) -> Grid:
-    """Levels of arXiv 2206.00364 eq. 5 between the schedule's ends: the levels exact, the timesteps the nearest."""
-    alpha_bar = schedule.alpha_bar
-    if alpha_bar[-1] == 0:
-        alpha_bar = np.maximum(alpha_bar, KARRAS_MIN_ALPHA_BAR)
-    trained = np.sqrt(1 / alpha_bar - 1)  # (T,) sigma_karras of every training timestep, rising
-    low, high = trained[[0, -1]] ** (1 / KARRAS_RHO)
-    sigma_karras = np.linspace(high, low, steps) ** KARRAS_RHO
-    timesteps = np.interp(np.log(sigma_karras), np.log(trained), np.arange(len(trained))).round()
-    return Grid(timesteps.astype(np.float32), np.append(1 / (1 + sigma_karras**2), 1.0))
+def read_schedule(
+    prediction_type: str = "epsilon",
+    steps_offset: int = 0,
+    set_alpha_to_one: bool = True,
+    final_sigmas_type: str = "zero",
+    **betas: Any,
+) -> Schedule:
+    """Schedule from "schedule" of `checkpoint.json`; `betas` are the arguments of `alpha_bar_from_betas`."""
+    alpha_bar = alpha_bar_from_betas(**betas)
+    return Schedule(alpha_bar, prediction_type, steps_offset, set_alpha_to_one, final_sigmas_type)

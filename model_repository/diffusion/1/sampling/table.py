@@ -1,105 +1,73 @@
-"""Samplers as tables: every step is `x' = a*x + b*denoised + c*old_denoised + n*noise`, so a sampler is its weights.
+"""Step tables: a request's sampler, steps and spacing as one row of weights for every denoiser call.
 
-Below, `alpha`, `sigma` (variance preserving) and `lambda = ln(alpha / sigma)` belong to a step's start, `*_next` to its
-end, and `h = lambda_next - lambda`. The last step ends without noise (sigma_next = 0), and there every sampler gives
-`x' = denoised`. A new sampler is one function here, one name in `SAMPLERS` and one in `DEFAULT_SPACING`.
+    denoised = x_weight*x + output_weight*model_output
+    x' = a*x + b*denoised + c1*H1 + c2*H2 + c3*H3 + n*noise
+    remember H = p*x + q*denoised, x the old x; p = q = 0 remembers nothing and shifts nothing
+    x_start = start_init*init + start_noise*noise
+
+H1 is the newest remembered value. All are float64 until a batch takes them as float32.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
-from .schedule import Grid, Schedule, make_grid
+from .aliases import resolve
+from .grid import Grid, make_grid
+from .prediction import DENOISED_WEIGHTS
+from .samplers import SAMPLERS, Rows, Sampler, ddim, dpmpp_2m
+from .schedule import Schedule
+
+COLUMNS = ("x_weight", "output_weight", "a", "b", "c1", "c2", "c3", "n", "p", "q")
+# sigma / alpha from which on x is noise alone: the samplers that average slopes over a step divide by little there.
+PURE_NOISE = 1000.0
 
 
 @dataclass(frozen=True, eq=False)
 class StepTable:
-    """The N steps of one request. All columns are (N,) float64 but `timesteps`."""
+    """The R denoiser calls of one request. All columns are (R,) float64 but `timesteps` and `c`."""
 
-    timesteps: np.ndarray  # (N,) float32, what the UNet is told
+    timesteps: np.ndarray  # (R,) float32, told to the denoiser
     x_weight: np.ndarray  # denoised = x_weight * x + output_weight * model_output
     output_weight: np.ndarray
     a: np.ndarray  # weight of x, the latent
     b: np.ndarray  # weight of denoised
-    c: np.ndarray  # weight of old_denoised, the denoised of the step before; 0 in the first step
-    n: np.ndarray  # weight of fresh noise; 0 where the step needs none
+    c: np.ndarray  # (R, 3) weights of the remembered values, the newest first
+    n: np.ndarray  # weight of noise; 0 where the row needs none
+    p: np.ndarray  # weight of x in the value to remember
+    q: np.ndarray  # weight of denoised in it
+    noise_correlation: np.ndarray  # of the row's noise with that of the row before; 0 where it is fresh
+    start_init: float  # weight of an initial latent in the first latent
+    start_noise: float  # weight of noise in it
 
     def __len__(self) -> int:
         return len(self.timesteps)
 
     @cached_property
+    def memory(self) -> int:
+        """How many remembered values the rows look back on, 0 to 3."""
+        used = np.flatnonzero(self.c.any(axis=0))
+        return int(used[-1]) + 1 if len(used) else 0
+
+    @cached_property
+    def keeps(self) -> np.ndarray:
+        """(R,) bool: the rows that remember nothing, before a row that reads what was remembered before them."""
+        keeps = np.zeros(len(self), bool)
+        remembering: list[int] = []
+        for row in range(len(self)):
+            for age in np.flatnonzero(self.c[row]):
+                keeps[remembering[-1 - age] + 1 : row] = True
+            if self.p[row] or self.q[row]:
+                remembering.append(row)
+        keeps[remembering] = False
+        return keeps
+
+    @cached_property
     def coefficients(self) -> np.ndarray:
-        """(N, 6) float32 rows `x_weight, output_weight, a, b, c, n`: what `advance` takes for each row of a batch."""
-        columns = (self.x_weight, self.output_weight, self.a, self.b, self.c, self.n)
+        """(R, 10) float32 rows in the order of `COLUMNS`: a batch takes one for each of its samples."""
+        columns = (self.x_weight, self.output_weight, self.a, self.b, *self.c.T, self.n, self.p, self.q)
         return np.stack(columns, axis=1).astype(np.float32)
-
-
-def ddim(schedule: Schedule, num_inference_steps: int, timestep_spacing: str, eta: float = 0.0) -> StepTable:
-    """DDIM, arXiv 2010.02502 eq. 12 and 16; eta = 0 is deterministic, eta = 1 is DDPM."""
-    grid = make_grid(schedule, num_inference_steps, timestep_spacing, skip_zero=False)
-    alpha, alpha_next = _ends(grid.alpha)
-    sigma, sigma_next = _ends(grid.sigma)
-    n = eta * (sigma_next / sigma) * np.sqrt(1 - alpha**2 / alpha_next**2)
-    k = np.sqrt(sigma_next**2 - n**2)
-    a = k / sigma
-    b = alpha_next - k * alpha / sigma
-    return _tabulate(schedule, grid, a, b, n=n)
-
-
-def ddpm(schedule: Schedule, num_inference_steps: int, timestep_spacing: str) -> StepTable:
-    """DDPM with its fixed small variance, arXiv 2006.11239 eq. 7."""
-    grid = make_grid(schedule, num_inference_steps, timestep_spacing, skip_zero=False)
-    alpha, alpha_next = _ends(grid.alpha)
-    sigma, sigma_next = _ends(grid.sigma)
-    beta = 1 - alpha**2 / alpha_next**2
-    a = alpha * sigma_next**2 / (alpha_next * sigma**2)
-    b = alpha_next * beta / sigma**2
-    n = (sigma_next / sigma) * np.sqrt(beta)
-    return _tabulate(schedule, grid, a, b, n=n)
-
-
-def dpmpp_2m(schedule: Schedule, num_inference_steps: int, timestep_spacing: str) -> StepTable:
-    """DPM-Solver++(2M), arXiv 2211.01095 alg. 2."""
-    return dpmpp_2m_on(schedule, make_grid(schedule, num_inference_steps, timestep_spacing, skip_zero=True))
-
-
-def dpmpp_2m_on(schedule: Schedule, grid: Grid) -> StepTable:
-    """DPM-Solver++(2M) over any noise levels."""
-    _, alpha_next = _ends(grid.alpha)
-    sigma, sigma_next = _ends(grid.sigma)
-    h = np.diff(grid.lambda_)
-    gain = -np.expm1(-h)  # 1 - exp(-h)
-    half = _half_over_r(h)
-    a = sigma_next / sigma
-    b = alpha_next * gain * (1 + half)
-    c = -alpha_next * gain * half
-    return _tabulate(schedule, grid, a, b, c=c)
-
-
-def dpmpp_2m_sde(schedule: Schedule, num_inference_steps: int, timestep_spacing: str) -> StepTable:
-    """SDE-DPM-Solver++(2M), arXiv 2211.01095v2, section on diffusion SDEs."""
-    grid = make_grid(schedule, num_inference_steps, timestep_spacing, skip_zero=True)
-    _, alpha_next = _ends(grid.alpha)
-    sigma, sigma_next = _ends(grid.sigma)
-    h = np.diff(grid.lambda_)
-    gain = -np.expm1(-2 * h)  # 1 - exp(-2h)
-    half = _half_over_r(h)
-    a = (sigma_next / sigma) * np.exp(-h)
-    b = alpha_next * gain * (1 + half)
-    c = -alpha_next * gain * half
-    n = sigma_next * np.sqrt(gain)
-    return _tabulate(schedule, grid, a, b, c=c, n=n)
-
-
-SAMPLERS: dict[str, Callable[..., StepTable]] = {
-    "ddpm": ddpm,
-    "ddim": ddim,
-    "dpmpp_2m": dpmpp_2m,
-    "dpmpp_2m_sde": dpmpp_2m_sde,
-}
-DEFAULT_SPACING = {"ddpm": "trailing", "ddim": "trailing", "dpmpp_2m": "karras", "dpmpp_2m_sde": "karras"}
 
 
 def step_table(
@@ -107,60 +75,87 @@ def step_table(
     sampler: str,
     num_inference_steps: int,
     timestep_spacing: str | None = None,
-    eta: float = 0.0,
+    **options: float | None,
 ) -> StepTable:
-    """The steps of one request; `timestep_spacing` None means the sampler's default. ValueError says what to change."""
-    if sampler not in SAMPLERS:
-        raise ValueError(f"sampler is {sampler!r}: use one of {', '.join(SAMPLERS)}")
-    if not 0 <= eta <= 1:
-        raise ValueError(f"eta is {eta}: use 0 (deterministic) to 1 (as noisy as ddpm)")
-    if eta > 0 and sampler != "ddim":
-        raise ValueError(f"eta is {eta}, but sampler {sampler!r} has no eta: leave it at 0, or use sampler 'ddim'")
-    spacing = DEFAULT_SPACING[sampler] if timestep_spacing is None else timestep_spacing
-    options = {"eta": eta} if sampler == "ddim" else {}
-    return SAMPLERS[sampler](schedule, num_inference_steps, spacing, **options)
+    """The rows of one request. ValueError says in one line what to change.
 
-
-def _ends(nodes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A quantity (N + 1,) at the start and at the end of each of the N steps."""
-    return nodes[:-1], nodes[1:]
-
-
-def _half_over_r(h: np.ndarray) -> np.ndarray:
-    """1 / (2r) with r = h_prev / h; 0, that is first order, in the first step and in the last, whose h is infinite.
-
-    It is also 0 after a step from zero terminal SNR, whose h is infinite: that step's denoised is no slope to follow.
+    `sampler` and `timestep_spacing` may be the names of other programs (`aliases.py`). A spacing of None, and an option
+    that is None or left out, mean the sampler's own.
     """
-    half = np.zeros_like(h)
-    half[1:-1] = 0.5 * h[1:-1] / h[:-2]
-    return half
+    name, spacing = resolve(sampler, timestep_spacing)
+    if name not in SAMPLERS:
+        raise ValueError(f"sampler is {sampler!r}: use one of {', '.join(SAMPLERS)}")
+    chosen = SAMPLERS[name]
+    settings = _settings(name, options)
+    grid = make_grid(schedule, num_inference_steps, spacing or chosen.timestep_spacing, chosen.convention)
+    with np.errstate(divide="ignore", invalid="ignore"):  # in weights that are replaced, or refused below
+        rows = _rows(schedule, grid, chosen, settings)
+        table = _tabulate(schedule, grid, rows)
+    if not np.isfinite(table.coefficients).all():
+        raise ValueError(
+            f"sampler {name!r} has no finite {num_inference_steps} steps with timestep_spacing "
+            f"{spacing or chosen.timestep_spacing!r} on this checkpoint: use sampler 'ddim' or another timestep_spacing"
+        )
+    return table
 
 
-def _denoised_weights(prediction_type: str, alpha: np.ndarray, sigma: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The weights of x and of the model output in denoised."""
-    if prediction_type == "epsilon":  # denoised = (x - sigma*epsilon) / alpha, arXiv 2006.11239 eq. 15
-        return 1 / alpha, -sigma / alpha
-    return alpha, -sigma  # denoised = alpha*x - sigma*v, arXiv 2202.00512 app. D
+def dpmpp_2m_on(schedule: Schedule, grid: Grid) -> StepTable:
+    """DPM-Solver++(2M) over any noise levels."""
+    return _tabulate(schedule, grid, dpmpp_2m(schedule, grid))
 
 
-def _tabulate(
-    schedule: Schedule,
-    grid: Grid,
-    a: np.ndarray,
-    b: np.ndarray,
-    c: np.ndarray | None = None,
-    n: np.ndarray | None = None,
-) -> StepTable:
-    alpha, _ = _ends(grid.alpha)
-    sigma, _ = _ends(grid.sigma)
-    x_weight, output_weight = _denoised_weights(schedule.prediction_type, alpha, sigma)
-    zero = np.zeros_like(a)
+def _settings(name: str, options: dict[str, float | None]) -> dict[str, float]:
+    """The sampler's options, those of the request in place of its defaults. All options lie within 0 to 1."""
+    settings = dict(SAMPLERS[name].options)
+    for option, value in options.items():
+        owners = [repr(owner) for owner, sampler in SAMPLERS.items() if option in sampler.options]
+        if not owners:
+            raise ValueError(f"{option} is {value}, but no sampler has an option of this name: leave it out")
+        if value is None:
+            continue
+        if not 0 <= value <= 1:
+            raise ValueError(f"{option} is {value}: use 0 (deterministic) to 1 (as noisy as ddpm)")
+        if option in settings:
+            settings[option] = value
+        elif value > 0:
+            raise ValueError(
+                f"{option} is {value}, but sampler {name!r} has no {option}: leave it at 0, or use sampler {owners[0]}"
+            )
+    return settings
+
+
+def _rows(schedule: Schedule, grid: Grid, sampler: Sampler, settings: dict[str, float]) -> Rows:
+    """The sampler's rows; from pure noise, where it may not start there, after a first step of DDIM."""
+    if sampler.from_pure_noise or grid.sigma_karras[0] < PURE_NOISE:
+        return sampler.function(schedule, grid, **settings)
+    first = replace(ddim(schedule, _part(grid, 0, 1), settings.get("eta", 0.0)), q=np.zeros(1))
+    if len(grid.timesteps) == 1:
+        return first
+    rest = sampler.function(schedule, _part(grid, 1, len(grid.timesteps)), **settings)
+    return Rows(**{name: np.concatenate([column, getattr(rest, name)]) for name, column in vars(first).items()})
+
+
+def _part(grid: Grid, first: int, end: int) -> Grid:
+    """The steps `first` to `end` - 1 of a grid."""
+    return Grid(grid.timesteps[first:end], grid.alpha[first : end + 1], grid.sigma[first : end + 1])
+
+
+def _tabulate(schedule: Schedule, grid: Grid, rows: Rows) -> StepTable:
+    """Rows with the weights of the checkpoint's prediction type; they remember only what a later row reads."""
+    x_weight, output_weight = DENOISED_WEIGHTS[schedule.prediction_type](rows.alpha, rows.sigma)
+    reading = np.flatnonzero(rows.c.any(axis=1))
+    read_later = np.arange(len(rows.a)) < (reading[-1] if len(reading) else 0)
     return StepTable(
-        timesteps=grid.timesteps,
+        timesteps=rows.timesteps,
         x_weight=x_weight,
         output_weight=output_weight,
-        a=a,
-        b=b,
-        c=zero if c is None else c,
-        n=zero if n is None else n,
+        a=rows.a,
+        b=rows.b,
+        c=rows.c,
+        n=rows.n,
+        p=np.where(read_later, rows.p, 0),
+        q=np.where(read_later, rows.q, 0),
+        noise_correlation=rows.noise_correlation,
+        start_init=0.0,
+        start_noise=grid.start_noise,
     )

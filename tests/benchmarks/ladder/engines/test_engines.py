@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from benchmarks.ladder.engines.diffusers_engine import DiffusersEngine
-from benchmarks.ladder.engines.engines import Engine, OnnxEngine, device
-from benchmarks.ladder.engines.tensorrt_engine import TensorRTEngine
-from benchmarks.ladder.engines.torch_engine import ServedTorchEngine, TorchEngine
+from benchmarks.ladder.engines.diffusers import DiffusersEngine
+from benchmarks.ladder.engines.engine import Engine, device
+from benchmarks.ladder.engines.onnxruntime import OnnxEngine
+from benchmarks.ladder.engines.tensorrt import TensorRTEngine
+from benchmarks.ladder.engines.torch import ServedTorchEngine, TorchEngine
 from benchmarks.ladder.samplers import DPMPP_2M
 from benchmarks.ladder.workspace import Workspace
 from export.graph.gate import relative_error
@@ -27,10 +28,12 @@ from export.graph.gate import relative_error
 )
 def test_every_engine_computes_what_the_graph_does(workspace: Workspace, engine: Engine, tolerance: float):
     exact = OnnxEngine().open(workspace)
-    inputs = exact.unet_inputs()
-    output = engine.open(workspace).unet(*inputs)
-    assert output.dtype == np.float32
-    assert relative_error(exact.unet(*inputs), output) < tolerance
+    inputs = exact.denoiser_inputs()
+    expected, found = (loop.networks["denoiser"](**inputs) for loop in (exact, engine.open(workspace)))
+    assert found.keys() == expected.keys()
+    for name, output in found.items():
+        assert output.dtype == np.float32
+        assert relative_error(expected[name], output) < tolerance
 
 
 @pytest.mark.skipif(device() != "cuda", reason="no GPU")
@@ -38,14 +41,15 @@ def test_every_engine_computes_what_the_graph_does(workspace: Workspace, engine:
 def test_a_plan_computes_what_the_graph_does(workspace: Workspace, cuda_graphs: bool):
     pytest.importorskip("tensorrt")
     workspace.export("tensorrt", report=print)
-    exact, plan = OnnxEngine().open(workspace), TensorRTEngine(cuda_graphs=cuda_graphs).open(workspace)
-    inputs = exact.unet_inputs()
+    loops = OnnxEngine().open(workspace), TensorRTEngine(cuda_graphs=cuda_graphs).open(workspace)
+    inputs = loops[0].denoiser_inputs()
     for _ in range(2):  # the second call replays the graph
-        assert relative_error(exact.unet(*inputs), plan.unet(*inputs)) < 1e-2
+        exact, plan = (loop.networks["denoiser"](**inputs)["model_output"] for loop in loops)
+        assert relative_error(exact, plan) < 1e-2
 
 
-def test_diffusers_pipeline_draws_the_same_picture(workspace: Workspace):
-    ours, theirs = (engine.open(workspace).picture(DPMPP_2M, seed=3) for engine in (OnnxEngine(), DiffusersEngine()))
+def test_diffusers_pipeline_draws_the_same_image(workspace: Workspace):
+    ours, theirs = (engine.open(workspace).image(DPMPP_2M, seed=3) for engine in (OnnxEngine(), DiffusersEngine()))
     assert ours.shape == theirs.shape
     assert np.abs(ours.astype(int) - theirs).max() <= 2
 

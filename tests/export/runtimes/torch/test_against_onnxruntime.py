@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from subprocess import PIPE
 
@@ -13,17 +13,16 @@ import torch
 from triton_diffusion import Client
 
 from export.checkpoint.components import read_checkpoint
+from export.families.stable_diffusion.modules import load_module
 from export.graph.gate import psnr, random_inputs, relative_error
-from export.modules import load_module
 from export.runtimes.torch.engine import Engine
 from export.sizes import choose_sizes
-from export.specification import Model, engines
-from tests.conftest import SHIPPED, export_shipped
+from export.specification import Network
 from tests.support.launching import launch, wait_until_ready
+from tests.support.shipped import SHIPPED, export_shipped
 
 PROMPT = "a large red circle on the left of a blue background"
-MODELS = ("text_encoder", "unet", "vae_decoder")
-BELOW = {"input_ids": 612, "timestep": 1000}
+MODELS = ("text_encoder", "denoiser", "vae_decoder")
 MAX_ERROR = {"fp32": 1e-5, "bf16": 2e-2}
 MIN_PSNR = {"fp32": 60, "bf16": 45}
 
@@ -54,13 +53,19 @@ def start(request: pytest.FixtureRequest) -> Callable:
     return run
 
 
-def model_named(name: str) -> Model:
-    return engines(choose_sizes(read_checkpoint(str(SHIPPED)), None, None))[name]
+def network_named(name: str) -> Network:
+    checkpoint = read_checkpoint(str(SHIPPED))
+    return checkpoint.networks(choose_sizes(checkpoint, None, None))[name]
 
 
-def feeds(model: Model) -> Iterator[tuple[list[np.ndarray], dict[str, np.ndarray]]]:
-    for feed in random_inputs(model, BELOW):
-        yield [feed[tensor.name] for tensor in model.inputs], feed
+def check_all(graph: onnxruntime.InferenceSession, engine: Engine, name: str, precision: str) -> None:
+    """Every output of `engine` against `graph`'s, on the gate's inputs."""
+    names = [output.name for output in graph.get_outputs()]
+    for feed in random_inputs(network_named(name)):
+        measured = engine(**feed)
+        assert [*measured] == names
+        for output, reference in zip(names, graph.run(names, feed)):
+            check_close(reference, measured[output].numpy(), precision)
 
 
 def check_close(reference: np.ndarray, measured: np.ndarray, precision: str) -> None:
@@ -77,27 +82,26 @@ def test_eager(shipped_repository: Path, repositories: dict[str, Path], name: st
     graph = onnxruntime.InferenceSession(shipped_repository / name / "1/model.onnx")
     weights = repositories[precision] / name / "1/weights"
     engine = Engine(load_module(name, weights, precision), torch.device("cpu"))
-    for inputs, feed in feeds(model_named(name)):
-        check_close(graph.run(None, feed)[0], engine(*inputs).numpy(), precision)
+    check_all(graph, engine, name, precision)
 
 
-def test_a_served_picture(server, repositories: dict[str, Path], start: Callable) -> None:
+def test_a_served_image(server, repositories: dict[str, Path], start: Callable) -> None:
     served = wait_until_ready(start(repositories["fp32"]))
     with Client(server.grpc_url) as onnx, Client(served.grpc_url) as client:
         references = onnx.text_to_image(PROMPT, seed=7, num_images=3)
-        pictures = client.text_to_image(PROMPT, seed=7, num_images=3)
+        images = client.text_to_image(PROMPT, seed=7, num_images=3)
         (alone,) = client.text_to_image(PROMPT, seed=9)
-    for reference, picture in zip(references, pictures):
-        assert psnr(np.asarray(reference), np.asarray(picture)) >= 40
-    # PyTorch's kernels differ by batch, so a picture among others is not the same bit for bit.
-    assert psnr(np.asarray(pictures[2]), np.asarray(alone)) >= 50
+    for reference, image in zip(references, images):
+        assert psnr(np.asarray(reference), np.asarray(image)) >= 40
+    # PyTorch's kernels differ by batch, so a image among others is not the same bit for bit.
+    assert psnr(np.asarray(images[2]), np.asarray(alone)) >= 50
 
 
 def test_a_server_that_lacks_a_package_says_so_in_one_line(
     repositories: dict[str, Path], start: Callable, tmp_path: Path
 ) -> None:
     repository = shutil.copytree(repositories["fp32"], tmp_path / "model_repository")
-    (repository / "unet/1/modules.py").write_text("import no_such_package\n")
+    (repository / "denoiser/1/modules.py").write_text("import no_such_package\n")
     launcher = start(repository, stderr=PIPE)
     _, message = launcher.communicate(timeout=60)
     assert launcher.returncode == 1
@@ -115,11 +119,10 @@ def test_compiled(
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     graph = onnxruntime.InferenceSession(shipped_repository / name / "1/model.onnx")
     engine = Engine(load_module(name, repositories["fp32"] / name / "1/weights", "fp32"), torch.device("cpu"))
-    model = model_named(name)
-    (inputs, _) = next(feeds(model))
-    engine.compile([torch.from_numpy(array[0]) if array.ndim > 1 else torch.zeros(()) for array in inputs], [1, 2])
-    for inputs, feed in feeds(model):
-        check_close(graph.run(None, feed)[0], engine(*inputs).numpy(), "fp32")
+    feed = next(random_inputs(network_named(name)))
+    rows = {key: torch.from_numpy(array[0]) if array.ndim > 1 else torch.zeros(()) for key, array in feed.items()}
+    engine.compile(rows, [1, 2])
+    check_all(graph, engine, name, "fp32")
 
 
 @pytest.mark.slow
@@ -129,20 +132,20 @@ def test_a_compiled_server_starts_again_from_its_cache(
     """Minutes for the first start."""
     repository = export_shipped(tmp_path, "--runtime=torch", "--batches=1,2")
     monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)  # which PyTorch in this process may have set
-    seconds, pictures = [], []
+    seconds, images = [], []
     for _ in range(2):
         started = time.monotonic()
         launcher = start(repository, "--ready-timeout=900")
         served = wait_until_ready(launcher)
         seconds.append(time.monotonic() - started)
         with Client(served.grpc_url) as client:
-            pictures.append(np.asarray(client.text_to_image(PROMPT, seed=7)[0]))
+            images.append(np.asarray(client.text_to_image(PROMPT, seed=7)[0]))
         launcher.terminate()
         launcher.wait(timeout=90)
     with Client(server.grpc_url) as client:
         (reference,) = client.text_to_image(PROMPT, seed=7)
     print(f"\nstart: {seconds[0]:.0f} s, again: {seconds[1]:.0f} s")
-    assert (repository / "unet/1/compiled").is_dir()
+    assert (repository / "denoiser/1/compiled").is_dir()
     assert seconds[1] < seconds[0] / 2
-    np.testing.assert_array_equal(pictures[0], pictures[1])
-    assert psnr(np.asarray(reference), pictures[0]) >= 40
+    np.testing.assert_array_equal(images[0], images[1])
+    assert psnr(np.asarray(reference), images[0]) >= 40

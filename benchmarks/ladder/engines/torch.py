@@ -1,0 +1,111 @@
+"""PyTorch: from diffusers' networks with plain attention to what `--runtime torch` serves."""
+
+import os
+import shutil
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from diffusers.models.attention_processor import AttnProcessor, AttnProcessor2_0
+from networks import Network
+from torch import nn
+
+from benchmarks.ladder.engines.engine import Engine, device, installed
+from benchmarks.ladder.engines.loop import Loop
+from benchmarks.ladder.workspace import Workspace
+from export.graph.graphs import TORCH_DTYPES
+from export.runtimes.torch.engine import Engine as ServedEngine
+from export.sizes import choose_sizes
+
+DENOISER_BATCHES = (2, 8)
+"""Rows that the served denoiser is compiled for here: one image, and what many are put together from."""
+
+
+@dataclass(frozen=True)
+class TorchEngine(Engine):
+    """The checkpoint's networks on the GPU, or on the CPU where there is none."""
+
+    compiled: bool = False  # the denoiser by torch.compile
+    efficient_attention: bool = False  # scaled_dot_product_attention, which never holds all weights of attention
+
+    @property
+    def name(self) -> str:
+        flags = ("compiled", "efficient_attention")
+        return "-".join(["torch", device(), self.precision, *(flag for flag in flags if getattr(self, flag))])
+
+    def missing(self, workspace: Workspace) -> str | None:
+        return missing_compiler() if self.compiled else None
+
+    def open(self, workspace: Workspace) -> Loop:
+        limit_threads(workspace)
+        modules = load_modules(workspace, self.precision)
+        denoiser = modules["denoiser"]
+        denoiser.unet.set_attn_processor(AttnProcessor2_0() if self.efficient_attention else AttnProcessor())
+        if self.compiled:
+            compile_module(denoiser)
+        return Loop(workspace.repository(), torch_networks(modules))
+
+
+@dataclass(frozen=True)
+class ServedTorchEngine(Engine):
+    """The engine of `--runtime torch`: compiled, fused projections for efficient attention, channels last."""
+
+    @property
+    def name(self) -> str:
+        return f"torch-served-{device()}-{self.precision}"
+
+    def missing(self, workspace: Workspace) -> str | None:
+        return missing_compiler()
+
+    def open(self, workspace: Workspace) -> Loop:
+        limit_threads(workspace)
+        networks = workspace.checkpoint.networks(choose_sizes(workspace.checkpoint, None, None))
+        served = {}
+        for name, module in load_modules(workspace, self.precision).items():
+            rows = [torch.zeros(tensor.shape, dtype=TORCH_DTYPES[tensor.dtype]) for tensor in networks[name].inputs]
+            served[name] = ServedEngine(module, torch.device(device()))
+            batches = DENOISER_BATCHES if name == "denoiser" else networks[name].compile_batches
+            served[name].compile(rows, batches)
+        return Loop(workspace.repository(), torch_networks(served))
+
+
+def load_modules(workspace: Workspace, precision: str) -> dict[str, nn.Module]:
+    """The modules of the networks, by name, with weights in `precision`, on PyTorch's device."""
+    checkpoint = workspace.checkpoint
+    dtype = checkpoint.family.modules.DTYPES[precision]
+    networks = checkpoint.networks(choose_sizes(checkpoint, None, None))
+    return {name: checkpoint.load_module(network).to(device(), dtype) for name, network in networks.items()}
+
+
+def torch_networks(modules: Mapping[str, Callable[..., dict[str, torch.Tensor]]]) -> dict[str, Network]:
+    """Networks of PyTorch's modules, by name; a call ends when its result is on the host."""
+    return {name: partial(_call, module) for name, module in modules.items()}
+
+
+@torch.inference_mode()
+def _call(module: Callable[..., dict[str, torch.Tensor]], /, **inputs: np.ndarray) -> dict[str, np.ndarray]:
+    outputs = module(**{name: torch.from_numpy(array).to(device()) for name, array in inputs.items()})
+    return {name: output.cpu().numpy() for name, output in outputs.items()}
+
+
+def limit_threads(workspace: Workspace) -> None:
+    """Let PyTorch use as many threads as the workspace allows."""
+    if workspace.threads:
+        torch.set_num_threads(workspace.threads)
+
+
+def compile_module(module: nn.Module) -> None:
+    """Compile `module` at its first call with each shape; on the GPU with tuned kernels, replayed as a CUDA graph."""
+    warnings.filterwarnings("ignore", module="torch._dynamo")  # about its own internals
+    module.compile(mode="max-autotune" if device() == "cuda" else None, dynamic=False)
+
+
+def missing_compiler() -> str | None:
+    """What torch.compile lacks on this machine, in a few words; None if nothing."""
+    if device() == "cuda":
+        return None if installed("triton") else "torch.compile needs Triton, which is not installed"
+    compiler = os.environ.get("CXX", "g++")
+    return None if shutil.which(compiler) else f"torch.compile needs a C++ compiler: install {compiler}"

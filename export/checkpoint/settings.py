@@ -1,0 +1,52 @@
+"""Settings of a checkpoint's components: the component's JSON file, completed by the defaults of its class."""
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import transformers
+
+from export.checkpoint.layout import read_json
+from export.errors import CheckpointError, quote
+
+SAME_DEFAULTS = {"DPMSolverSDEScheduler": "KDPM2DiscreteScheduler"}
+"""Schedulers that diffusers only has beside another library (torchsde), each with one that has the same defaults."""
+
+
+def read_settings(folder: Path, class_names: tuple[str, ...] | None) -> dict[str, Any]:
+    """Settings of the component in `folder`, one of `class_names`; None: a scheduler, whose file names its class."""
+    if class_names is None:
+        path = folder / "scheduler_config.json"
+        settings = read_json(path)
+        return with_defaults(scheduler_class(path, settings.get("_class_name")), settings)
+    settings = read_json(folder / "config.json")
+    if hasattr(diffusers, class_names[0]):
+        return with_defaults(getattr(diffusers, class_names[0]), settings)
+    try:
+        config_class = getattr(transformers, class_names[0]).config_class
+        return config_class.from_pretrained(folder, local_files_only=True).to_dict()
+    except Exception as error:  # transformers checks the settings with classes of its own
+        raise unreadable(folder, error) from error
+
+
+def with_defaults(config_class: Any, settings: dict[str, Any]) -> dict[str, Any]:
+    """`settings` of a diffusers class, and that class's own default for each it leaves out."""
+    parameters = inspect.signature(config_class.__init__).parameters.values()
+    return {p.name: p.default for p in parameters if p.default is not p.empty} | settings
+
+
+def scheduler_class(path: Path, name: Any) -> type:
+    """The class whose defaults complete the settings; only looked up among diffusers' own schedulers."""
+    is_name = isinstance(name, str) and name.endswith("Scheduler")
+    found = getattr(diffusers, SAME_DEFAULTS.get(name, name), None) if is_name else None
+    if not inspect.isclass(found) or not issubclass(found, diffusers.SchedulerMixin):
+        raise CheckpointError(
+            f"{path}: _class_name is {name!r}, which is no scheduler of diffusers {diffusers.__version__}"
+        )
+    return found
+
+
+def unreadable(folder: Path, error: BaseException) -> CheckpointError:
+    """The one line for a library's error about the files in `folder`."""
+    return CheckpointError(f"{folder} cannot be loaded ({quote(error)}): get the folder's files again")

@@ -1,0 +1,37 @@
+"""The sampling loop's own code, from which the export takes request fields, samplers and schedules.
+
+It lies in model_repository/diffusion/1, where Triton imports it from a folder and not from a package. Everything here
+imports it from this module.
+"""
+
+import sys
+from pathlib import Path
+
+HAND_WRITTEN = Path(__file__).resolve().parents[1] / "model_repository"
+"""The folder of the models whose code is part of the project."""
+
+if (_folder := str(HAND_WRITTEN / "diffusion" / "1")) not in sys.path:
+    sys.path.append(_folder)  # last: its modules have plain names
+
+from fields import Field, Integer, Number  # noqa: E402
+from request import FIELDS  # noqa: E402
+from sampling import ALIASES, SAMPLERS, SPACINGS, read_schedule, step_table  # noqa: E402
+
+__all__ = [
+    "ALIASES",
+    "FIELDS",
+    "HAND_WRITTEN",
+    "SAMPLERS",
+    "SPACINGS",
+    "Field",
+    "limits",
+    "read_schedule",
+    "step_table",
+]
+
+
+def limits(name: str) -> tuple[float, float]:
+    """The smallest and the largest number that a request may give for the field `name`."""
+    field = next(field for field in FIELDS if field.name == name)
+    assert isinstance(field, Integer | Number)
+    return field.low, field.high

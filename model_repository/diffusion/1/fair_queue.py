@@ -1,0 +1,88 @@
+"""The order in which generations get room in the loop.
+
+Room goes by priority, and within a priority by virtual finish, as in fair queueing: the steps that the loop had made
+when a request came, plus the request's cost (steps x images). So requests alike go in the order they came, short ones
+before a long one, and a long one is overtaken only by what comes before the loop has made as many steps as it costs:
+nobody starves within a priority. (Demers, Keshav, Shenker, "Analysis and simulation of a fair queueing algorithm",
+1989, with each request a flow of its own.)
+
+A rank never changes, and room is allocated anew whenever somebody comes or goes. A long job that has all the room
+therefore gives some up at the next step, keeps its latent, and goes on from there when there is room again.
+"""
+
+import bisect
+import itertools
+import time
+from collections.abc import Sequence
+from typing import Protocol, TypeAlias
+
+from batch import Generation
+from events import Event
+
+Rank: TypeAlias = tuple[int, int, int]
+"""Priority, virtual finish in steps, and the order in which they came; the smallest goes first."""
+
+
+class Waiter(Protocol):
+    """Somebody who waits for a generation."""
+
+    cancelled: bool  # nobody waits any more; looked at before every step
+    deadline: float  # time.monotonic() from which on nobody waits; looked at before every step
+
+    def report(self, event: Event) -> None:
+        """Hear of `event`, from the scheduler's thread: must return at once."""
+
+    def expire(self) -> None:
+        """Hear that the deadline has passed; the same holds."""
+
+
+class Entry:
+    """The queue state of a generation."""
+
+    def __init__(self, generation: Generation, waiter: Waiter) -> None:
+        self.generation = generation
+        self.waiter = waiter
+        self.arrived = time.monotonic()
+        self.started = False  # it has been in a batch; it may have been taken out again, and wait
+        self.reported_position: int | None = None
+
+    @property
+    def num_samples(self) -> int:
+        return self.generation.num_samples
+
+
+class FairQueue:
+    """All entries that have begun or wait, in the order of their rank."""
+
+    def __init__(self, room: int) -> None:
+        """`room`: samples that may be in the loop at once, at least as many as the largest generation has."""
+        self._room = room
+        self._ranked: list[tuple[Rank, Entry]] = []
+        self._serial = itertools.count()
+
+    def __len__(self) -> int:
+        return len(self._ranked)
+
+    @property
+    def entries(self) -> list[Entry]:
+        return [entry for _, entry in self._ranked]
+
+    def join(self, entry: Entry, clock: int) -> None:
+        """`clock`: steps that the loop has made."""
+        request = entry.generation.request
+        bisect.insort(self._ranked, ((request.priority, clock + request.cost, next(self._serial)), entry))
+
+    def leave(self, gone: Sequence[Entry]) -> None:
+        self._ranked = [ranked for ranked in self._ranked if ranked[1] not in gone]
+
+    def allocate(self) -> tuple[list[Entry], list[Entry]]:
+        """Those with room and those who wait, each in order. The first always has room; one that does not fit lets
+        others go first."""
+        active, waiting, room = [], [], self._room
+        for _, entry in self._ranked:
+            if entry.num_samples <= room:
+                room -= entry.num_samples
+                active.append(entry)
+            else:
+                waiting.append(entry)
+        return active, waiting

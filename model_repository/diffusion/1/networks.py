@@ -1,0 +1,18 @@
+"""Networks by name, wherever they run: `text_encoder`, `denoiser`, `vae_decoder`."""
+
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
+import numpy as np
+
+Network: TypeAlias = Callable[..., dict[str, np.ndarray]]
+"""Arrays in by name, arrays out by name; the batch is the first axis of each. May raise anything.
+
+text_encoder: input_ids int32 (B, tokens), ... -> the conditioning: context float32 (B, tokens, D), ...
+denoiser: sample float32 (B, C, h, w), timestep float32 (B,), the conditioning -> model_output float32 (B, C, h, w)
+vae_decoder: latent float32 (B, C, h, w) -> image uint8 (B, H, W, 3)
+"""
+
+Conditioning: TypeAlias = Mapping[str, np.ndarray]
+"""Inputs of the denoiser beside `sample` and `timestep`, by name; each (1, *shape) for the prompt, or (2, *shape) where
+guided: for the prompt and the negative prompt."""

@@ -1,0 +1,351 @@
+"""Grids: equal to diffusers' wherever it has the spacing and is sound, and sound everywhere."""
+
+import inspect
+import math
+from functools import cache
+
+import numpy as np
+import pytest
+from diffusers import (
+    DDIMScheduler,
+    DDPMScheduler,
+    DEISMultistepScheduler,
+    DPMSolverMultistepScheduler,
+    EulerAncestralDiscreteScheduler,
+    EulerDiscreteScheduler,
+    HeunDiscreteScheduler,
+    KDPM2AncestralDiscreteScheduler,
+    KDPM2DiscreteScheduler,
+    LCMScheduler,
+    LMSDiscreteScheduler,
+    PNDMScheduler,
+    TCDScheduler,
+    UniPCMultistepScheduler,
+)
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sampling import SPACINGS, FlowSchedule, Schedule, alpha_bar_from_betas, make_grid
+from sampling.beta import beta_quantiles
+from sampling.spacing import CONVENTIONS
+
+from tests.support.double_precision import double_precision
+
+BETAS = {"num_train_timesteps": 1000, "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
+STABLE_DIFFUSION = alpha_bar_from_betas(**BETAS)
+ZERO_SNR = alpha_bar_from_betas(**BETAS, rescale_betas_zero_snr=True)
+LOG_SIGMA_KARRAS = np.log(1 / STABLE_DIFFUSION - 1) / 2
+STEPS = (1, 2, 3, 5, 8, 10, 20, 50)
+MULTISTEP = (DPMSolverMultistepScheduler, UniPCMultistepScheduler, DEISMultistepScheduler)
+ONE_CALL = (EulerDiscreteScheduler, EulerAncestralDiscreteScheduler, LMSDiscreteScheduler)
+DPM2 = (KDPM2DiscreteScheduler, KDPM2AncestralDiscreteScheduler)
+TWO_CALLS = (HeunDiscreteScheduler, *DPM2)
+CONVENTION = (
+    dict.fromkeys(MULTISTEP, "dpmpp") | dict.fromkeys(ONE_CALL + TWO_CALLS, "euler") | dict.fromkeys(DPM2, "kdpm2")
+)
+BY_TIMESTEPS = {"ddim": DDIMScheduler, "ddpm": DDPMScheduler, "dpmpp": DPMSolverMultistepScheduler}
+AS_FLOAT32 = 1e-6  # relative, of timesteps
+
+
+def beta_distribution(x: float, shape: float = 0.6) -> float:
+    """P(X <= x) of beta(shape, shape) by its power series, DLMF 8.17.7; quick up to 1/2, mirrored above."""
+    if x > 0.5:
+        return 1 - beta_distribution(1 - x, shape)
+    total, term = 0.0, 1.0
+    for k in range(45):
+        total += term / (shape + k)
+        term *= x * (1 - shape + k) / (1 + k)
+    return x**shape * total * math.gamma(2 * shape) / math.gamma(shape) ** 2
+
+
+class OurSciPy:
+    """`scipy.stats.beta` for diffusers' `use_beta_sigmas`, by bisection."""
+
+    def __init__(self) -> None:
+        self.stats = self.beta = self
+
+    @staticmethod
+    @cache
+    def ppf(p: float, a: float, b: float) -> float:
+        low, high = 0.0, 1.0
+        for _ in range(60):
+            middle = (low + high) / 2
+            low, high = (middle, high) if beta_distribution(middle, a) < p else (low, middle)
+        return (low + high) / 2
+
+
+def diffusers_grid(scheduler, steps, **options):
+    """sigma_karras (N,), the next one, timesteps (N,) and the first latent's scale, of a scheduler in float64."""
+    with double_precision(scheduler):
+        theirs = scheduler(**BETAS, **options)
+        theirs.set_timesteps(steps)
+        sigma_karras, timesteps = np.array(theirs.sigmas), np.array(theirs.timesteps)
+        if scheduler in TWO_CALLS:  # every node but the first is there twice
+            sigma_karras, timesteps = np.append(sigma_karras[:-1:2], 0.0), timesteps[::2]
+        assert sigma_karras.dtype == np.float64
+        scale = float(theirs.init_noise_sigma) / (np.hypot(sigma_karras[0], 1) if scheduler not in MULTISTEP else 1)
+    return sigma_karras, timesteps, scale
+
+
+def assert_equal(grid, sigma_karras, timesteps):
+    np.testing.assert_allclose(grid.sigma_karras[:-1], sigma_karras, rtol=1e-9)
+    np.testing.assert_allclose(grid.timesteps, timesteps, rtol=AS_FLOAT32, atol=1e-9)
+
+
+@pytest.mark.parametrize("spacing", ["leading", "trailing", "linspace"])
+@pytest.mark.parametrize("scheduler", [*MULTISTEP, *ONE_CALL, *TWO_CALLS])
+def test_levels_timesteps_and_start_equal_diffusers(scheduler, spacing):
+    schedule = Schedule(STABLE_DIFFUSION, steps_offset=1)
+    for steps in STEPS:
+        sigma_karras, timesteps, scale = diffusers_grid(scheduler, steps, timestep_spacing=spacing, steps_offset=1)
+        grid = make_grid(schedule, steps, spacing, CONVENTION[scheduler])
+        assert_equal(grid, sigma_karras[:steps], timesteps)
+        assert grid.start_noise == pytest.approx(scale, rel=1e-9)
+
+
+@pytest.mark.parametrize("spacing", ["karras", "exponential", "beta"])
+@pytest.mark.parametrize("scheduler", [*MULTISTEP, *ONE_CALL, *TWO_CALLS])
+def test_spaced_levels_equal_diffusers(scheduler, spacing, monkeypatch):
+    if f"use_{spacing}_sigmas" not in inspect.signature(scheduler.__init__).parameters:
+        pytest.skip("diffusers has no such option")
+    module = __import__(scheduler.__module__, fromlist=["scipy"])
+    monkeypatch.setattr(module, "is_scipy_available", lambda: True)
+    monkeypatch.setattr(module, "scipy", OurSciPy(), raising=False)
+    schedule = Schedule(STABLE_DIFFUSION)
+    for steps in STEPS:
+        if steps == 1 and scheduler not in MULTISTEP:
+            continue  # diffusers' linspace of one timestep is 0, so that its grid would start without noise
+        options = {f"use_{spacing}_sigmas": True, "timestep_spacing": "linspace"}
+        sigma_karras, timesteps, scale = diffusers_grid(scheduler, steps, **options)
+        grid = make_grid(schedule, steps, spacing, CONVENTION[scheduler])
+        assert_equal(grid, sigma_karras[:steps], timesteps)
+        assert grid.start_noise == pytest.approx(scale, rel=1e-9)
+
+
+@pytest.mark.parametrize("offset", [0, 1])
+@pytest.mark.parametrize("convention", BY_TIMESTEPS)
+@pytest.mark.parametrize("spacing", ["leading", "trailing", "linspace"])
+def test_timesteps_equal_diffusers_wherever_those_are_sound(spacing, convention, offset):
+    """Unsound is: not N of them (trailing, N = 61, 103, ...), repeated (N = T), or past T - 1 (leading, N near T)."""
+    schedule = Schedule(STABLE_DIFFUSION, steps_offset=offset)
+    scheduler = BY_TIMESTEPS[convention](timestep_spacing=spacing, steps_offset=offset)
+    sound = 0
+    for steps in [*range(1, 130), *range(130, 1000, 13), 998, 999, 1000]:
+        scheduler.set_timesteps(steps)
+        theirs = scheduler.timesteps.numpy()
+        if len(theirs) == steps and np.all(np.diff(theirs) < 0) and theirs[0] < 1000:
+            sound += 1
+            ours = make_grid(schedule, steps, spacing, convention).timesteps
+            np.testing.assert_array_equal(ours, theirs, err_msg=f"N = {steps}")
+    assert sound > 150
+
+
+@pytest.mark.parametrize("spacing", ["leading", "trailing", "linspace"])
+def test_pndm_visits_the_timesteps_of_ddim(spacing):
+    scheduler = PNDMScheduler(**BETAS, skip_prk_steps=True, timestep_spacing=spacing, steps_offset=1)
+    for steps in STEPS[1:]:
+        scheduler.set_timesteps(steps)
+        theirs = np.delete(scheduler.timesteps.numpy(), 1)  # where PNDM calls the network twice
+        ours = make_grid(Schedule(STABLE_DIFFUSION, steps_offset=1), steps, spacing, "ddim").timesteps
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize(("convention", "scheduler"), [("lcm", LCMScheduler), ("tcd", TCDScheduler)])
+def test_trailing_of_distilled_models_equals_diffusers(convention, scheduler):
+    theirs = scheduler(**BETAS)
+    for steps in range(1, 51):
+        theirs.set_timesteps(steps)
+        grid = make_grid(Schedule(STABLE_DIFFUSION), steps, "trailing", convention)
+        np.testing.assert_array_equal(grid.timesteps, theirs.timesteps.numpy())
+    with pytest.raises(ValueError, match=r"num_inference_steps is 51, but .*'lcm' and 'tcd'.*: use 1 to 50 steps"):
+        make_grid(Schedule(STABLE_DIFFUSION), 51, "trailing", convention)
+
+
+@pytest.mark.parametrize("spacing", ["trailing", "linspace", "karras"])
+def test_a_finite_start_of_zero_terminal_snr_equals_diffusers(spacing):
+    named = {"timestep_spacing": spacing} if spacing != "karras" else {"use_karras_sigmas": True}
+    for steps in STEPS[1:]:
+        sigma_karras, _, scale = diffusers_grid(EulerDiscreteScheduler, steps, rescale_betas_zero_snr=True, **named)
+        for convention in ("euler", "kdpm2"):
+            grid = make_grid(Schedule(ZERO_SNR, "v_prediction"), steps, spacing, convention)
+            np.testing.assert_allclose(grid.sigma_karras[:-1], sigma_karras[:steps], rtol=1e-9)
+            assert grid.start_noise == pytest.approx(scale, rel=1e-9)
+
+
+# Written from the published descriptions, apart from the code under test.
+
+
+@pytest.mark.parametrize("steps", STEPS)
+@pytest.mark.parametrize(
+    ("spacing", "index"),
+    [
+        ("simple", lambda steps: [999 - int(k * (1000 / steps)) for k in range(steps)]),
+        ("normal", lambda steps: np.linspace(999, 0, steps)),
+        ("sgm_uniform", lambda steps: np.linspace(999, 0, steps + 1)[:steps]),
+    ],
+)
+def test_spaced_timesteps_equal_comfyui_and_k_diffusion(spacing, index, steps):
+    timesteps = np.array(index(steps), np.float64)
+    whole = np.minimum(timesteps.astype(int), 998)
+    part = timesteps - whole
+    sigma_karras = np.exp((1 - part) * LOG_SIGMA_KARRAS[whole] + part * LOG_SIGMA_KARRAS[whole + 1])
+    for convention in CONVENTIONS:
+        assert_equal(make_grid(Schedule(STABLE_DIFFUSION), steps, spacing, convention), sigma_karras, timesteps)
+
+
+@pytest.mark.parametrize("steps", STEPS)
+def test_ays_is_log_linear_between_the_published_levels(steps):
+    published = [14.615, 6.475, 3.861, 2.697, 1.886, 1.396, 0.963, 0.652, 0.399, 0.152, 0.029]
+    nodes = []
+    for k in range(steps):
+        whole, part = divmod(10 * k, steps)
+        nodes.append(published[whole] ** (1 - part / steps) * published[whole + 1] ** (part / steps))
+    grid = make_grid(Schedule(STABLE_DIFFUSION), steps, "ays", "dpmpp")
+    np.testing.assert_allclose(grid.sigma_karras, [*nodes, 0], rtol=1e-12)
+
+
+def test_ays_lies_near_the_timesteps_that_nvidia_publishes():
+    grid = make_grid(Schedule(STABLE_DIFFUSION), 10, "ays", "dpmpp")
+    published = [999, 850, 736, 645, 545, 455, 343, 233, 124, 24]
+    np.testing.assert_allclose(grid.timesteps, published, atol=0.6)
+
+
+def test_ays_is_refused_where_it_starts_above_the_trained_levels():
+    short = alpha_bar_from_betas(1000, 0.0001, 0.005, "linear")
+    with pytest.raises(ValueError, match=r"'ays', which starts at sigma_karras 14.615, .* up to 3.444 only"):
+        make_grid(Schedule(short), 10, "ays", "ddim")
+
+
+def test_beta_quantiles_invert_the_distribution():
+    p = np.concatenate([np.linspace(0, 1, 1001), [1e-9, 1e-4, 0.5 - 1e-12, 0.5 + 1e-12]])
+    assert [beta_distribution(x) for x in beta_quantiles(p, 0.6)] == pytest.approx(p, abs=1e-12)
+
+
+@pytest.mark.parametrize("convention", ["ddim", "dpmpp"])
+@pytest.mark.parametrize("alpha_bar", [STABLE_DIFFUSION, alpha_bar_from_betas(1000, 0, 0, "squaredcos_cap_v2")])
+def test_karras_timesteps_are_the_nearest_to_their_levels(alpha_bar, convention):
+    """diffusers cuts the fraction off instead of rounding for squaredcos_cap_v2."""
+    grid = make_grid(Schedule(alpha_bar), 20, "karras", convention)
+    log_snr = np.log(alpha_bar / (1 - alpha_bar))
+    exact = np.interp(-2 * grid.lambda_[:-1], -log_snr, np.arange(1000))
+    assert np.abs(grid.timesteps - exact).max() <= 0.5
+
+
+@pytest.mark.parametrize("spacing", ["karras", "exponential", "beta"])
+@pytest.mark.parametrize("convention", CONVENTIONS)
+def test_spaced_levels_reach_from_the_noisiest_to_the_cleanest_trained(convention, spacing):
+    grid = make_grid(Schedule(STABLE_DIFFUSION), 10, spacing, convention)
+    np.testing.assert_allclose(grid.alpha[[0, -2]] ** 2, STABLE_DIFFUSION[[-1, 0]], rtol=1e-12)
+    assert grid.timesteps[[0, -1]] == pytest.approx([999, 0], abs=1e-6)
+    one = make_grid(Schedule(STABLE_DIFFUSION), 1, spacing, convention)
+    assert one.alpha[0] ** 2 == pytest.approx(STABLE_DIFFUSION[-1], rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("convention", "customs", "noisy"),
+    [
+        ("ddim", {}, False),
+        ("ddim", {"set_alpha_to_one": False}, True),
+        ("ddim", {"final_sigmas_type": "sigma_min"}, False),
+        ("dpmpp", {}, False),
+        ("dpmpp", {"set_alpha_to_one": False}, False),
+        ("dpmpp", {"final_sigmas_type": "sigma_min"}, True),
+        ("tcd", {}, True),
+        *[(name, {"set_alpha_to_one": False}, False) for name in ("ddpm", "lcm", "euler", "kdpm2")],
+        *[(name, {"final_sigmas_type": "sigma_min"}, False) for name in ("ddpm", "lcm", "euler", "kdpm2")],
+    ],
+)
+def test_the_last_node_is_clean_unless_the_checkpoint_says_otherwise(convention, customs, noisy):
+    grid = make_grid(Schedule(STABLE_DIFFUSION, **customs), 10, "trailing", convention)
+    last = (np.sqrt(STABLE_DIFFUSION[0]), np.sqrt(1 - STABLE_DIFFUSION[0])) if noisy else (1, 0)
+    assert (grid.alpha[-1], grid.sigma[-1]) == last
+
+
+def test_the_last_node_of_dpmpp_equals_diffusers():
+    options = {"final_sigmas_type": "sigma_min", "timestep_spacing": "linspace"}
+    for scheduler in (DPMSolverMultistepScheduler, UniPCMultistepScheduler):
+        sigma_karras, _, _ = diffusers_grid(scheduler, 10, **options)
+        schedule = Schedule(STABLE_DIFFUSION, final_sigmas_type="sigma_min")
+        np.testing.assert_allclose(make_grid(schedule, 10, "linspace", "dpmpp").sigma_karras, sigma_karras, rtol=1e-9)
+
+
+@pytest.mark.parametrize("spacing", ["karras", "exponential", "beta", "normal"])
+def test_a_repeated_level_is_refused_by_name(spacing):
+    schedule = Schedule(STABLE_DIFFUSION, final_sigmas_type="sigma_min")
+    with pytest.raises(
+        ValueError, match=f"timestep_spacing is '{spacing}', which repeats a noise level.*: use"
+    ) as error:
+        make_grid(schedule, 10, spacing, "dpmpp")
+    assert "\n" not in str(error.value)
+
+
+def test_a_last_step_of_ddim_may_lead_from_a_level_to_itself():
+    grid = make_grid(Schedule(STABLE_DIFFUSION, set_alpha_to_one=False), 10, "linspace", "ddim")
+    assert grid.alpha[-1] == grid.alpha[-2]
+
+
+@settings(max_examples=600, deadline=None)
+@given(
+    total=st.sampled_from([1, 2, 3, 50, 999, 1000]),
+    share=st.floats(0, 1),
+    spacing=st.sampled_from([*SPACINGS]),
+    convention=st.sampled_from([*CONVENTIONS]),
+    offset=st.sampled_from([0, 1, 3, 5000]),
+    zero_snr=st.booleans(),
+)
+def test_every_grid_falls_within_the_training_timesteps(total, share, spacing, convention, offset, zero_snr):
+    steps = max(1, round(share * total))
+    zero_snr = zero_snr and total > 1
+    alpha_bar = alpha_bar_from_betas(total, 0.00085, 0.012, "scaled_linear", zero_snr)
+    schedule = Schedule(alpha_bar, "v_prediction", offset)
+    ays_above = spacing == "ays" and schedule.trained_sigma_karras[-1] < 14.6
+    if ays_above or (spacing == "trailing" and convention in ("lcm", "tcd") and steps > 50):
+        with pytest.raises(ValueError, match=": use "):
+            make_grid(schedule, steps, spacing, convention)
+        return
+
+    grid = make_grid(schedule, steps, spacing, convention)
+    assert grid.timesteps.shape == (steps,)
+    assert grid.timesteps.dtype == np.float32
+    assert grid.timesteps.min() >= 0
+    assert grid.timesteps.max() <= total - 1
+    if convention not in ("euler", "kdpm2") and spacing not in ("normal", "sgm_uniform", "ays"):
+        assert np.array_equal(grid.timesteps, grid.timesteps.round())
+    # Spaced levels may lie closer than timesteps, so rounding or the schedule's end may repeat a timestep, no level.
+    spaced = spacing in ("karras", "exponential", "beta", "ays")
+    assert np.all(np.diff(grid.timesteps) < (1 if spaced else 0))
+    for nodes in (grid.alpha, grid.sigma):
+        assert nodes.shape == (steps + 1,)
+        assert np.isfinite(nodes).all()
+    np.testing.assert_allclose(grid.alpha**2 + grid.sigma**2, 1, rtol=1e-14)
+    falling = np.diff(grid.sigma_karras[: -1 if convention == "tcd" else None])
+    assert np.all(falling < 0)
+    assert 0 < grid.start_noise <= 1
+    if convention != "tcd":
+        assert (grid.alpha[-1], grid.sigma[-1]) == (1, 0)
+
+
+@pytest.mark.parametrize("convention", CONVENTIONS)
+@pytest.mark.parametrize("spacing", SPACINGS)
+def test_zero_terminal_snr_starts_at_pure_noise_or_close_to_it(spacing, convention):
+    grid = make_grid(Schedule(ZERO_SNR, "v_prediction"), 10, spacing, convention)
+    if spacing in ("leading", "ays"):  # which start below the top, as ever
+        assert 0 < grid.alpha[0] < 0.5
+    elif spacing in ("trailing", "linspace", "simple") and convention not in ("euler", "kdpm2"):
+        assert grid.alpha[0] == 0
+    else:
+        assert grid.sigma_karras[0] == pytest.approx(4096, rel=1e-6)
+    assert np.isfinite(grid.sigma_karras[1:]).all()
+
+
+@pytest.mark.parametrize(
+    ("steps", "spacing", "message"),
+    [
+        (10, "cosine", "timestep_spacing is 'cosine': use one of leading, trailing, linspace, karras, exponential"),
+        (0, "karras", "num_inference_steps is 0, .* 1000 timesteps: use 1 to 1000"),
+        (1001, "karras", "num_inference_steps is 1001, .* 1000 timesteps: use 1 to 1000"),
+    ],
+)
+def test_a_grid_that_cannot_be_laid_is_refused(steps, spacing, message):
+    for schedule in (Schedule(STABLE_DIFFUSION), FlowSchedule()):
+        with pytest.raises(ValueError, match=message):
+            make_grid(schedule, steps, spacing, "euler")
