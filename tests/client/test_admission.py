@@ -1,4 +1,4 @@
-"""Who the real server lets in and when: deadlines that travel with a request, priorities, and a full queue."""
+"""Admission by the real server: deadlines that travel with a request, priorities, and a full queue."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
@@ -15,7 +15,7 @@ from triton_diffusion._transports.http import HttpTransport
 
 PROMPT = "a small red circle on the left of a blue background"
 LONG = {"num_inference_steps": 1000, "seed": 7}  # minutes, for what must end before
-ROOM, QUEUE, MOST_IMAGES = 16, 64, 8  # pictures: in the loop, waiting, of one request
+ROOM, QUEUE, MOST_IMAGES = 16, 64, 8  # images: in the loop, waiting, of one request
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def test_the_server_itself_ends_what_is_past_its_deadline(server, way):
     server.wait_until_idle()
     after = server_metrics(server.metrics_url)
     assert after.requests_expired == before.requests_expired + 1
-    assert 0 < after.unet_steps - before.unet_steps < 200
+    assert 0 < after.denoiser_steps - before.denoiser_steps < 200
 
 
 @pytest.mark.parametrize("protocol", ["grpc", "http"])
@@ -72,7 +72,7 @@ def test_what_waits_past_its_deadline_never_starts(server, protocol):
     server.wait_until_idle()
     after = server_metrics(server.metrics_url)
     assert after.requests_done == before.requests_done
-    assert (after.unet_samples - before.unet_samples) % MOST_IMAGES == 0  # one picture would show as one more
+    assert (after.denoiser_samples - before.denoiser_samples) % MOST_IMAGES == 0  # one image would show as one more
 
 
 def test_a_full_queue_refuses_and_says_when_to_come_again(server, full):
@@ -80,18 +80,18 @@ def test_a_full_queue_refuses_and_says_when_to_come_again(server, full):
         for ask in (full.text_to_image, over_http.text_to_image, lambda prompt: next(full.stream(prompt))):
             with pytest.raises(ServerOverloaded, match="is overloaded: the queue is full") as refused:
                 ask(PROMPT)
-            assert f"({QUEUE} pictures wait): try again in {refused.value.retry_after:g} s" in str(refused.value)
+            assert f"({QUEUE} images wait): try again in {refused.value.retry_after:g} s" in str(refused.value)
             assert 1 <= refused.value.retry_after <= 60
 
 
 def test_a_high_priority_goes_before_a_full_queue(full):
     (image,) = full.text_to_image(PROMPT, num_inference_steps=1, priority="high")
-    assert "priority" not in image.info  # it changes nothing in the picture
+    assert "priority" not in image.info  # it changes nothing in the image
     with pytest.raises(ServerOverloaded):
         full.text_to_image(PROMPT, num_inference_steps=1, priority="low")
 
 
-def test_a_priority_that_is_none(full):
+def test_an_unknown_priority(full):
     with pytest.raises(InvalidRequest, match="priority is 'urgent': use low, normal, high") as refused:
         full.text_to_image(PROMPT, priority="urgent")
     assert (refused.value.field, refused.value.value) == ("priority", "urgent")

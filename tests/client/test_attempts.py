@@ -1,4 +1,4 @@
-"""Which server the next try goes to, and after what pause."""
+"""The choice of a server for the next try, and the pause before it."""
 
 import math
 
@@ -104,7 +104,7 @@ def test_a_call_goes_to_the_server_with_the_least_to_do():
         assert again.transport == "a"
 
 
-def test_an_overloaded_server_is_asked_again_when_it_said_and_not_by_all_at_once():
+def test_an_overloaded_server_is_asked_again_when_it_said_not_all_at_once():
     pauses = set()
     for _ in range(20):
         attempts = Servers(["a"], retries=1).attempts(None)
@@ -137,14 +137,14 @@ def test_calls_that_fail_together_count_once_against_the_server():
 
 
 @pytest.mark.parametrize("timeout", [0, -1, math.nan, "5"])
-def test_a_timeout_that_is_none(timeout):
+def test_an_invalid_timeout(timeout):
     with pytest.raises(InvalidRequest, match=r"timeout is .*: use seconds above 0") as refused:
         Deadline(timeout)
     assert refused.value.field == "timeout"
 
 
 @pytest.mark.parametrize("retries", [-1, 1.5, True, None])
-def test_retries_that_are_none(retries):
+def test_invalid_retries(retries):
     with pytest.raises(InvalidRequest, match=r"retries is .*: use 0 or more"):
         Servers(["a"], retries)
 

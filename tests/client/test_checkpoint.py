@@ -35,7 +35,11 @@ def test_everything_that_the_server_says_is_there(checkpoint):
             "pndm": Sampler("trailing"),
         },
         timestep_spacings=("leading", "trailing", "linspace", "karras"),
-        aliases={"Euler a": ("euler_ancestral", None), "DPM++ 2M Karras": ("dpmpp_2m", "karras")},
+        aliases={
+            "Euler a": ("euler_ancestral", None),
+            "PLMS": ("pndm", None),
+            "DPM++ 2M Karras": ("dpmpp_2m", "karras"),
+        },
         networks=("denoiser", "vae_decoder"),
         limits={"num_inference_steps": "1 to 1000", "eta": "0 to 1"},
     )
@@ -58,6 +62,8 @@ def test_any_other_text_is_no_description(text):
         ({"timestep_spacing": "karras"}, {"sampler": "pndm", "timestep_spacing": "karras"}),
         ({"sampler": "ddim"}, {"sampler": "ddim", "timestep_spacing": "trailing"}),
         ({"sampler": "ddim", "timestep_spacing": "leading"}, {"sampler": "ddim", "timestep_spacing": "leading"}),
+        ({"sampler": "pndm"}, {"sampler": "pndm", "timestep_spacing": "leading"}),
+        ({"sampler": "PLMS"}, {"sampler": "PLMS", "timestep_spacing": "leading"}),
         ({"sampler": "Euler a"}, {"sampler": "Euler a", "timestep_spacing": "linspace"}),
         ({"sampler": "DPM++ 2M Karras"}, {"sampler": "DPM++ 2M Karras", "timestep_spacing": "karras"}),
         ({"sampler": "restart"}, {"sampler": "restart"}),

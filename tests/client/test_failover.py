@@ -21,7 +21,7 @@ def same(one: Image.Image, other: Image.Image) -> bool:
     return np.array_equal(np.asarray(one), np.asarray(other))
 
 
-def test_a_server_killed_amid_requests_and_started_again_gives_the_same_pictures(server, shipped_repository):
+def test_a_server_killed_and_started_again_amid_requests_loses_no_image(server, shipped_repository):
     settings = {"num_inference_steps": STEPS, "seed": 7}
     with Client(server.grpc_url) as client:
         (expected,) = client.text_to_image(PROMPT, **settings)
@@ -87,7 +87,7 @@ def test_of_two_servers_one_is_killed_and_none_of_200_requests_is_lost(server, s
     assert all(same(image, images[k % 10]) for k, image in enumerate(images))
 
 
-def test_a_server_that_is_stopped_in_good_order_sends_its_requests_to_the_other(server, shipped_repository, tmp_path):
+def test_a_server_stopped_in_good_order_sends_its_requests_to_the_other(server, shipped_repository, tmp_path):
     with (
         (tmp_path / "log").open("w") as log,
         replicas(shipped_repository, 1, log=log) as (mortal,),

@@ -1,4 +1,4 @@
-"""What the server's metrics say, read by the client."""
+"""The server's metrics, read by the client."""
 
 import pytest
 from triton_diffusion import WrongServer, server_metrics
@@ -13,8 +13,8 @@ def test_metrics(server, client):
     server.wait_until_idle()
     after = server_metrics(server.metrics_url)
     assert after.requests_done == before.requests_done + 1
-    assert after.unet_steps == before.unet_steps + 3
-    assert after.unet_samples == before.unet_samples + 6
+    assert after.denoiser_steps == before.denoiser_steps + 3
+    assert after.denoiser_samples == before.denoiser_samples + 6
     assert after.requests_in_flight == after.waiting_requests == 0
     assert after.generation_seconds > before.generation_seconds
 

@@ -1,4 +1,4 @@
-"""What the client says of models that a server does not have, or not yet."""
+"""The client's report of models that a server does not have, or not yet."""
 
 import json
 import threading

@@ -33,7 +33,7 @@ VALUES = {
 
 
 def wire_bytes(name: str) -> bytes:
-    """What the field's value looks like on the wire, by the specification of Triton's binary tensors."""
+    """The field's value on the wire, by the specification of Triton's binary tensors."""
     value = VALUES[name]
     if isinstance(value, str):
         return len(value.encode()).to_bytes(4, "little") + value.encode()

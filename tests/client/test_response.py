@@ -1,4 +1,4 @@
-"""What the server sends becomes pictures and events."""
+"""Responses of the server become images and events."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ def step(number: int, **outputs: np.ndarray) -> Outputs:
     return {"step": np.int32([number]), "num_steps": np.int32([3]), "seed": SEED, **outputs}
 
 
-def test_pictures():
+def test_images():
     images = images_of({"image": IMAGE, "seed": SEED}, SETTINGS)
     assert [image.mode for image in images] == ["RGB", "RGB"]
     np.testing.assert_array_equal(np.stack(images), IMAGE)

@@ -37,7 +37,7 @@ def same(one: list[Image.Image], other: list[Image.Image]) -> bool:
     return len(one) == len(other) and all(np.array_equal(a, b) for a, b in zip(one, other))
 
 
-def test_both_protocols_give_the_same_picture(client, http_client):
+def test_both_protocols_give_the_same_image(client, http_client):
     settings = {"negative_prompt": "green", "num_inference_steps": 4, "guidance_scale": 3.5, "sampler": "ddim"}
     settings |= {"timestep_spacing": "leading", "eta": 0.5, "seed": 7}
     (one,), (other,) = client.text_to_image(PROMPT, **settings), http_client.text_to_image(PROMPT, **settings)
@@ -69,7 +69,7 @@ def test_the_async_client_gives_the_same(server, client, run, protocol):
 
 
 def test_what_the_server_says_of_itself(client, http_client):
-    names = ["diffusion", "text_encoder", "text_to_image", "unet", "vae_decoder"]
+    names = ["diffusion", "text_to_image", "text_encoder", "denoiser", "vae_decoder"]
     for one in (client, http_client):
         assert one.is_ready()
         assert [(model.name, model.ready) for model in one.models()] == [(name, True) for name in names]
@@ -81,13 +81,13 @@ def test_what_the_server_says_of_itself(client, http_client):
     assert image.info["guidance_scale"] == checkpoint.guidance_scale
 
 
-def test_the_settings_of_a_picture_make_it_again(client):
+def test_the_settings_of_an_image_make_it_again(client):
     (image,) = client.text_to_image(PROMPT, num_inference_steps=3)
     assert same([image], client.text_to_image(**arguments_of(image.info)))
 
 
 @pytest.mark.parametrize("protocol", ["grpc", "http"])
-def test_each_picture_carries_its_own_seed(protocol, client, http_client):
+def test_each_image_carries_its_own_seed(protocol, client, http_client):
     client = {"grpc": client, "http": http_client}[protocol]
     images = client.text_to_image(PROMPT, num_images=3, num_inference_steps=2, seed=7)
     assert [image.info["seed"] for image in images] == [7, 8, 9]
@@ -96,7 +96,7 @@ def test_each_picture_carries_its_own_seed(protocol, client, http_client):
     np.testing.assert_allclose(np.asarray(again, int), np.asarray(images[1], int), atol=2)
 
 
-def test_a_drawn_seed_makes_the_picture_again(client):
+def test_a_drawn_seed_makes_the_image_again(client):
     (image,) = client.text_to_image(PROMPT, num_inference_steps=2)
     seed = image.info["seed"]
     assert seed >= 0

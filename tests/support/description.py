@@ -24,7 +24,11 @@ DESCRIBED: dict[str, Any] = {
         "pndm": {"timestep_spacing": "trailing", "options": []},
     },
     "timestep_spacings": ["leading", "trailing", "linspace", "karras"],
-    "aliases": {"Euler a": ["euler_ancestral", None], "DPM++ 2M Karras": ["dpmpp_2m", "karras"]},
+    "aliases": {
+        "Euler a": ["euler_ancestral", None],
+        "PLMS": ["pndm", None],
+        "DPM++ 2M Karras": ["dpmpp_2m", "karras"],
+    },
     "fields": {
         "num_inference_steps": {"datatype": "INT32", "shape": [1], "default": 25, "allowed": "1 to 1000"},
         "eta": {"datatype": "FP32", "shape": [1], "allowed": "0 to 1"},

@@ -1,6 +1,7 @@
-"""Processes below a process, as Linux tells them."""
+"""Processes: those below another, as Linux tells it, and how a new one takes Ctrl-C."""
 
 import re
+import signal
 from contextlib import suppress
 from pathlib import Path
 
@@ -26,3 +27,9 @@ def processes_of_models(launcher: int) -> dict[str, int]:
             if model := re.search(r"/(\w+)/\d+/model\.py\0", command):
                 found[model[1]] = process
     return found
+
+
+def heed_interrupts() -> None:
+    """For `preexec_fn` of Popen: SIGINT interrupts the new process, also where the tests themselves ignore it, as
+    everything does that a script starts in the background (`make test &`)."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -5,6 +5,7 @@ import textwrap
 from .._checkpoint import Checkpoint
 
 WIDTH = 100  # characters of a line
+_SHOWN = ("height", "width", "sampler", "timestep_spacing")  # fields with lines of their own
 
 
 def described(checkpoint: Checkpoint) -> str:
@@ -20,7 +21,7 @@ def described(checkpoint: Checkpoint) -> str:
         paragraphs.append(f"sampler {name}: {sampler.timestep_spacing}{options}{_other_names(checkpoint, name)}")
     if checkpoint.timestep_spacings:
         paragraphs.append(f"timestep spacings: {', '.join(checkpoint.timestep_spacings)}")
-    paragraphs += [f"{field}: {allowed}" for field, allowed in checkpoint.limits.items()]
+    paragraphs += [f"{field}: {allowed}" for field, allowed in checkpoint.limits.items() if field not in _SHOWN]
     return "\n".join(textwrap.fill(each, WIDTH, subsequent_indent="    ") for each in paragraphs)
 
 

@@ -101,19 +101,19 @@ def served(monkeypatch):
 
 
 @pytest.fixture
-def picture(tmp_path):
-    """A file that holds the settings of its picture."""
+def image(tmp_path):
+    """A file that holds the settings of its image."""
     with Client(transport=MockTransport()) as client:
         (image,) = client.text_to_image("a red circle", seed=7, sampler="ddim", width=96, height=64)
     save_png(image, tmp_path / "first.png")
     return tmp_path / "first.png"
 
 
-def test_show_metadata(picture):
-    lines = run("show-metadata", str(picture)).stdout.splitlines()
+def test_show_metadata(image):
+    lines = run("show-metadata", str(image)).stdout.splitlines()
     assert lines[0].split(maxsplit=1) == ["prompt", "a red circle"]
     assert ["sampler", "ddim"] in [line.split() for line in lines]
-    assert json.loads(run("show-metadata", str(picture), "--json").stdout) == read_settings(picture)
+    assert json.loads(run("show-metadata", str(image), "--json").stdout) == read_settings(image)
 
 
 def test_metadata_of_what_has_none(tmp_path):
@@ -125,16 +125,16 @@ def test_metadata_of_what_has_none(tmp_path):
 
 
 @pytest.mark.usefixtures("served")
-def test_a_picture_is_made_again_from_its_file(picture, tmp_path):
-    assert run("generate", "--from", str(picture), "-o", str(tmp_path / "again.png")).exit_code == 0
-    assert (tmp_path / "again.png").read_bytes() == picture.read_bytes()
+def test_an_image_is_made_again_from_its_file(image, tmp_path):
+    assert run("generate", "--from", str(image), "-o", str(tmp_path / "again.png")).exit_code == 0
+    assert (tmp_path / "again.png").read_bytes() == image.read_bytes()
 
 
 @pytest.mark.usefixtures("served")
-def test_options_and_prompts_go_before_those_of_the_file(picture, tmp_path):
-    options = ["--from", str(picture), "--seed", "9", "-o", str(tmp_path / "other.png")]
+def test_options_and_prompts_go_before_those_of_the_file(image, tmp_path):
+    options = ["--from", str(image), "--seed", "9", "-o", str(tmp_path / "other.png")]
     assert run("generate", "a blue square", *options).exit_code == 0
-    expected = read_settings(picture) | {"prompt": "a blue square", "seed": 9}
+    expected = read_settings(image) | {"prompt": "a blue square", "seed": 9}
     assert read_settings(tmp_path / "other.png") == expected
 
 
@@ -169,7 +169,7 @@ def test_no_prompt_at_all(tmp_path):
 
 
 def shown(events, prompts=("a red circle",)) -> str:
-    """What a terminal with colours has been sent, as text, after `events` of the first prompt."""
+    """The text sent to a terminal with colours after `events` of the first prompt."""
     console = Console(file=io.StringIO(), force_terminal=True, color_system="truecolor", width=160)
     with Display(prompts, True, console) as display:
         for event in events:

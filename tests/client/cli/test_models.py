@@ -17,7 +17,7 @@ checkpoint shapes: 64 to 256 x 64 to 128 pixels in multiples of 8, by default 12
 sampler ddim: trailing and eta
 sampler dpmpp_2m: karras; also DPM++ 2M Karras (karras)
 sampler euler_ancestral: linspace and eta; also Euler a
-sampler pndm: trailing
+sampler pndm: trailing; also PLMS
 timestep spacings: leading, trailing, linspace, karras
 num_inference_steps: 1 to 1000
 eta: 0 to 1"""

@@ -15,6 +15,7 @@ from triton_diffusion.cli import app
 from typer.testing import CliRunner
 
 from tests.support.launching import COMMAND, ENVIRONMENT
+from tests.support.processes import heed_interrupts
 
 PROMPT = "a small red circle on the left of a blue background"
 LONG = 1000  # steps: many seconds, for what must end before them
@@ -37,7 +38,7 @@ def test_the_command_writes_what_the_call_returns(server, client, protocol, tmp_
     assert read_settings(tmp_path / "out.png").items() >= {"prompt": PROMPT, **settings}.items()
 
 
-def test_the_command_numbers_several_pictures(server, tmp_path):
+def test_the_command_numbers_several_images(server, tmp_path):
     options = ["--num-images", "2", "--steps", "2", "--seed", "7", "--url", server.grpc_url]
     result = CliRunner().invoke(app, ["generate", PROMPT, "-o", str(tmp_path / "out.png"), *options])
     assert result.exit_code == 0, result.output
@@ -65,8 +66,9 @@ def test_interrupting_the_command(server, protocol, tmp_path):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=heed_interrupts,
     )
-    while server.metric("diffusion_unet_steps_total") < steps + 10:
+    while server.metric("diffusion_denoiser_steps_total") < steps + 10:
         assert process.poll() is None
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
@@ -89,7 +91,7 @@ def test_models_and_status(server, protocol):
     options = ["--url", url, "--protocol", protocol]
     result = CliRunner().invoke(app, ["models", *options])
     assert result.exit_code == 0, result.output
-    assert "unet           1   ready\n" in result.stdout
+    assert "denoiser       1   ready\n" in result.stdout
     assert "128 x 128 pixels" in result.stdout
     listed = json.loads(CliRunner().invoke(app, ["models", *options, "--json"]).stdout)
     assert listed["models"][0] == {"name": "diffusion", "version": "1", "ready": True, "reason": ""}

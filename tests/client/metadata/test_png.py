@@ -1,4 +1,4 @@
-"""What a picture was made with: complete, and kept in the file."""
+"""The settings of an image: complete, and kept in its file."""
 
 import json
 
@@ -28,7 +28,7 @@ GIVEN = {
 
 
 @pytest.fixture
-def picture() -> Image.Image:
+def image() -> Image.Image:
     with Client(transport=MockTransport()) as client:
         (image,) = client.text_to_image(**GIVEN)
     return image
@@ -55,24 +55,24 @@ def test_a_server_that_does_not_describe_itself():
     assert (used["model"], used["model_version"]) == ("diffusion", "3")
 
 
-def test_of_several_pictures_each_is_described_alone():
+def test_of_several_images_each_is_described_alone():
     with Client(transport=MockTransport()) as client:
         images = client.text_to_image("a", num_images=2, seed=7)
     assert [image.info["seed"] for image in images] == [7, 8]
     assert all("num_images" not in image.info for image in images)
 
 
-def test_a_file_gives_back_the_picture_and_its_settings(picture, tmp_path):
-    save_png(picture, tmp_path / "out.png")
+def test_a_file_gives_back_the_image_and_its_settings(image, tmp_path):
+    save_png(image, tmp_path / "out.png")
     with Image.open(tmp_path / "out.png") as read:
-        np.testing.assert_array_equal(np.asarray(read), np.asarray(picture))
+        np.testing.assert_array_equal(np.asarray(read), np.asarray(image))
     found = read_settings(tmp_path / "out.png")
-    assert found == {**picture.info, "software": f"triton-diffusion {__version__}"}
+    assert found == {**image.info, "software": f"triton-diffusion {__version__}"}
     assert arguments_of(found) == GIVEN
 
 
-def test_the_chunks_are_json_and_automatic1111s_text(picture, tmp_path):
-    save_png(picture, tmp_path / "out.png")
+def test_the_chunks_are_json_and_automatic1111s_text(image, tmp_path):
+    save_png(image, tmp_path / "out.png")
     with Image.open(tmp_path / "out.png") as read:
         texts = read.info
     assert json.loads(texts["triton_diffusion"])["sampler"] == "ddim"
@@ -91,14 +91,14 @@ def write(path, **texts: str) -> None:
     Image.new("RGB", (8, 8)).save(path, pnginfo=chunks)
 
 
-def test_automatic1111s_text_alone_is_enough(picture, tmp_path):
-    save_png(picture, tmp_path / "out.png")
+def test_automatic1111s_text_alone_is_enough(image, tmp_path):
+    save_png(image, tmp_path / "out.png")
     with Image.open(tmp_path / "out.png") as read:
         write(tmp_path / "theirs.png", parameters=read.info["parameters"])
     assert arguments_of(read_settings(tmp_path / "theirs.png")) == GIVEN
 
 
-def test_a_picture_of_automatic1111(tmp_path):
+def test_an_image_of_automatic1111(tmp_path):
     text = (
         "a castle,\nin the fog\nNegative prompt: people\nblurry\n"
         "Steps: 25, Sampler: DPM++ 2M Karras, CFG scale: 7, Seed: 5, Size: 512x768, Model hash: 6ce0161689, "
@@ -130,13 +130,13 @@ def test_a_sampler_that_is_not_ours_is_left_for_the_server_to_refuse(tmp_path):
 
 
 @pytest.mark.parametrize("texts", [{}, {"parameters": "a poem"}, {"triton_diffusion": "{"}, {"triton_diffusion": "[]"}])
-def test_a_picture_without_settings(tmp_path, texts):
+def test_an_image_without_settings(tmp_path, texts):
     write(tmp_path / "out.png", **texts)
     with pytest.raises(InvalidRequest, match=r"out\.png has no settings in it"):
         read_settings(tmp_path / "out.png")
 
 
-def test_no_picture(tmp_path):
+def test_no_image(tmp_path):
     (tmp_path / "out.png").write_text("text")
     with pytest.raises(OSError, match="cannot identify"):
         read_settings(tmp_path / "out.png")

@@ -46,7 +46,7 @@ def peer(*answer: bytes, pause: float = 0.0) -> Iterator[str]:
 
 
 def ask(run: Callable, client: Client | AsyncClient, **settings: Any) -> None:
-    """Ask either kind of client for a picture, and close it."""
+    """Ask either kind of client for an image, and close it."""
 
     async def asynchronous() -> None:
         async with client:
@@ -194,7 +194,7 @@ def test_the_metrics_are_on_the_same_host(url):
         ([1], None),
     ],
 )
-def test_addresses_that_are_none(url, protocol):
+def test_invalid_addresses(url, protocol):
     with pytest.raises(
         InvalidRequest, match=r'url is .*: use .*"host:port"|url is .*: use one address or more'
     ) as refused:

@@ -1,4 +1,4 @@
-"""What a server says went wrong becomes the package's errors."""
+"""Failures that a server tells of become the package's errors."""
 
 import pytest
 from triton_diffusion import (
@@ -80,7 +80,7 @@ def test_a_server_that_is_being_stopped_is_asked_again_later(status, message):
 
 @pytest.mark.parametrize("status", ["UNAVAILABLE", "503"])
 def test_a_full_queue_says_when_to_come_again(status):
-    message = "the queue is full (64 pictures wait): try again in 3 s"
+    message = "the queue is full (64 images wait): try again in 3 s"
     error = error_from_status(status, message, URL, REQUEST)
     assert isinstance(error, ServerOverloaded)
     assert (str(error), error.retry_after) == (f"{URL} is overloaded: {message}", 3)
@@ -142,16 +142,16 @@ def test_value_and_what_is_allowed(message, value, allowed):
             f"{URL} is not available: the server is shutting down",
         ),
         (
-            "UNAVAILABLE: the queue is full (64 pictures wait): try again in 3 s",
+            "UNAVAILABLE: the queue is full (64 images wait): try again in 3 s",
             ServerOverloaded,
-            f"{URL} is overloaded: the queue is full (64 pictures wait): try again in 3 s",
+            f"{URL} is overloaded: the queue is full (64 images wait): try again in 3 s",
         ),
         (
             "DEADLINE_EXCEEDED: the deadline of 2 s has passed: allow more",
             DeadlineExceeded,
             "the deadline of 2 s has passed: allow more",
         ),
-        ("INTERNAL: unet: out of memory", GenerationFailed, "unet: out of memory"),
+        ("INTERNAL: denoiser: out of memory", GenerationFailed, "denoiser: out of memory"),
         (
             "[request id: 0123] inference input 'eta' data-type is 'INT32'",
             InvalidRequest,

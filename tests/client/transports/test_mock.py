@@ -23,7 +23,7 @@ def ask(request, run):
     return sync if request.param == "sync" else lambda *args, **kwargs: run(asynchronous(*args, **kwargs))
 
 
-def test_the_picture_depends_on_the_seed(ask):
+def test_the_image_depends_on_the_seed(ask):
     one, other = ask(MockTransport(), "text_to_image", "a", seed=7, num_images=2)
     (again,) = ask(MockTransport(), "text_to_image", "a", seed=8, width=64, height=64)
     assert one != other
@@ -31,7 +31,7 @@ def test_the_picture_depends_on_the_seed(ask):
     assert (again.info["prompt"], again.info["seed"]) == ("a", 8)
 
 
-def test_the_handler_makes_the_picture_of_what_was_sent(ask):
+def test_the_handler_makes_the_image_of_what_was_sent(ask):
     sent = []
 
     def handler(fields):

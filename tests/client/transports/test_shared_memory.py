@@ -1,4 +1,4 @@
-"""Pictures through shared memory: the same ones, and nothing left behind."""
+"""Images through shared memory: the same ones, and nothing left behind."""
 
 import re
 import threading
@@ -45,7 +45,7 @@ def expected(sharing_server):
         return client.text_to_image(PROMPT, **SETTINGS)
 
 
-def test_the_pictures_are_the_same_and_the_memory_is_used_again(sharing_server, expected):
+def test_the_images_are_the_same_and_the_memory_is_used_again(sharing_server, expected):
     before = regions()
     with Client(sharing_server.grpc_url, shared_memory="system") as client:
         for _ in range(3):
@@ -87,7 +87,7 @@ def test_a_server_that_was_started_again_is_told_of_the_memory_again(sharing_ser
         assert same(client.text_to_image(PROMPT, **SETTINGS), expected)
 
 
-def test_a_server_on_another_host_sends_the_pictures(sharing_server, expected, monkeypatch):
+def test_a_server_on_another_host_sends_the_images(sharing_server, expected, monkeypatch):
     def elsewhere(kind, size):
         region = Region(kind, size)
         region.key = {"key": "/no-such-memory"}
@@ -102,7 +102,7 @@ def test_a_server_on_another_host_sends_the_pictures(sharing_server, expected, m
     assert not regions() - before
 
 
-def test_a_server_that_shares_no_memory_sends_the_pictures(server, expected):
+def test_a_server_that_shares_no_memory_sends_the_images(server, expected):
     before = regions()
     with Client(server.grpc_url, shared_memory="system") as client:
         with pytest.warns(UserWarning, match="memory is not shared with the server: .*restricted"):
