@@ -21,7 +21,8 @@ def heun(schedule: Schedule, grid: Grid) -> Rows:
     bend = (s / s_next - 1) / 2
     second = (1 / 2 - bend, alpha_next * bend, np.zeros_like(s), alpha_next / (2 * alpha))
     rows = _two_rows(schedule, grid, s_next, _euler(schedule, grid, s_next), second)
-    rows.timesteps[1::2] = np.append(grid.timesteps[1:], rows.timesteps[1::2][len(s) - 1 :])
+    told_next = grid.timesteps[1:]  # the node between is the next one, and told as it is
+    rows.timesteps[1::2][: len(told_next)] = told_next
     return rows
 
 
