@@ -16,5 +16,5 @@ def fine_table(schedule: Schedule, steps: int) -> StepTable:
     trained = np.log(schedule.alpha_bar / (1 - schedule.alpha_bar)) / 2  # (T,) lambda, falling
     lambda_ = np.linspace(trained[-1], trained[0], steps)
     timesteps = np.interp(lambda_, trained[::-1], np.arange(len(trained))[::-1])
-    alpha_bar = 1 / (1 + np.exp(-2 * lambda_))
-    return dpmpp_2m_on(schedule, Grid(timesteps.astype(np.float32), np.append(alpha_bar, 1.0)))
+    alpha_bar = np.append(1 / (1 + np.exp(-2 * lambda_)), 1.0)
+    return dpmpp_2m_on(schedule, Grid(timesteps.astype(np.float32), np.sqrt(alpha_bar), np.sqrt(1 - alpha_bar)))
