@@ -92,10 +92,10 @@ clean: ## Remove everything that was built
 $(EXPORTED): $(VENV)/installed
 	$(RUN) -m export $(CHECKPOINT)
 
-$(VENV)/installed: requirements/export.txt requirements/server.txt requirements/server-ngc.txt requirements/triton.txt requirements/tensorrt-rtx.txt requirements/dev.txt client/pyproject.toml
+$(VENV)/installed: requirements/export.txt requirements/server.txt requirements/server-ngc.txt requirements/triton.txt requirements/tensorrt-rtx.txt requirements/dev.txt requirements/oracles.txt client/pyproject.toml
 	$(PYTHON) docker/prerequisites.py
 	$(PYTHON) -m venv $(VENV)
 	$(RUN) -m pip install --quiet -r requirements/export.txt -r requirements/server.txt -r requirements/tensorrt-rtx.txt -r requirements/dev.txt
-	$(RUN) -m pip install --quiet --no-deps -r requirements/triton.txt
+	$(RUN) -m pip install --quiet --no-deps -r requirements/triton.txt -r requirements/oracles.txt
 	$(RUN) -m pip install --quiet --editable ./client
 	touch $@

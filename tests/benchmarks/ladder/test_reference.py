@@ -21,7 +21,7 @@ def error_at_the_cleanest_level(table: StepTable, mean: float = 0.4, std: float 
     x, old_denoised = alpha[0] * mean + spread[0], 0.0  # u = 1
     for i in range(len(table) - 1):
         denoised = mean + alpha[i] * std**2 / spread[i] ** 2 * (x - alpha[i] * mean)
-        x = table.a[i] * x + table.b[i] * denoised + table.c[i] * old_denoised
+        x = table.a[i] * x + table.b[i] * denoised + table.c[i, 0] * old_denoised
         old_denoised = denoised
     return abs(x - (alpha[-1] * mean + spread[-1]))
 

@@ -41,9 +41,8 @@ class Grid:
     timesteps: np.ndarray  # (N,) float32, told to the denoiser at each node but the last
     alpha: np.ndarray  # (N + 1,) float64, rising, the last 1 where it is clean
     sigma: np.ndarray  # (N + 1,) float64, falling, the last 0 where it is clean
-    start_noise: float = (
-        1.0  # scale of the first latent's noise; the first sigma where a program starts below pure noise
-    )
+    # Scale of the first latent's noise: the first sigma for samplers that start there instead of at pure noise.
+    start_noise: float = 1.0
 
     @property
     def lambda_(self) -> np.ndarray:

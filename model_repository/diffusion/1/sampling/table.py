@@ -16,8 +16,7 @@ import numpy as np
 from .aliases import resolve
 from .grid import Grid, make_grid
 from .prediction import DENOISED_WEIGHTS
-from .samplers import SAMPLERS, Rows, Sampler, ddim, dpmpp_2m
-from .schedule import Schedule
+from .samplers import SAMPLERS, AnySchedule, Rows, Sampler, ddim, dpmpp_2m
 
 COLUMNS = ("x_weight", "output_weight", "a", "b", "c1", "c2", "c3", "n", "p", "q")
 # sigma / alpha from which on x is noise alone: the samplers that average slopes over a step divide by little there.
@@ -71,7 +70,7 @@ class StepTable:
 
 
 def step_table(
-    schedule: Schedule,
+    schedule: AnySchedule,
     sampler: str,
     num_inference_steps: int,
     timestep_spacing: str | None = None,
@@ -99,7 +98,7 @@ def step_table(
     return table
 
 
-def dpmpp_2m_on(schedule: Schedule, grid: Grid) -> StepTable:
+def dpmpp_2m_on(schedule: AnySchedule, grid: Grid) -> StepTable:
     """DPM-Solver++(2M) over any noise levels."""
     return _tabulate(schedule, grid, dpmpp_2m(schedule, grid))
 
@@ -124,7 +123,7 @@ def _settings(name: str, options: dict[str, float | None]) -> dict[str, float]:
     return settings
 
 
-def _rows(schedule: Schedule, grid: Grid, sampler: Sampler, settings: dict[str, float]) -> Rows:
+def _rows(schedule: AnySchedule, grid: Grid, sampler: Sampler, settings: dict[str, float]) -> Rows:
     """The sampler's rows; from pure noise, where it may not start there, after a first step of DDIM."""
     if sampler.from_pure_noise or grid.sigma_karras[0] < PURE_NOISE:
         return sampler.function(schedule, grid, **settings)
@@ -140,7 +139,7 @@ def _part(grid: Grid, first: int, end: int) -> Grid:
     return Grid(grid.timesteps[first:end], grid.alpha[first : end + 1], grid.sigma[first : end + 1])
 
 
-def _tabulate(schedule: Schedule, grid: Grid, rows: Rows) -> StepTable:
+def _tabulate(schedule: AnySchedule, grid: Grid, rows: Rows) -> StepTable:
     """Rows with the weights of the checkpoint's prediction type; they remember only what a later row reads."""
     x_weight, output_weight = DENOISED_WEIGHTS[schedule.prediction_type](rows.alpha, rows.sigma)
     reading = np.flatnonzero(rows.c.any(axis=1))

@@ -5,7 +5,7 @@ A new sampler is a function in one of these files and a row in the `SAMPLERS` at
 
 from . import epsilon_multistep, multistep, single_step, two_evaluations, unipc
 from .multistep import dpmpp_2m
-from .rows import Rows, Sampler
+from .rows import AnySchedule, Rows, Sampler
 from .single_step import ddim
 
 SAMPLERS: dict[str, Sampler] = {
@@ -16,4 +16,4 @@ SAMPLERS: dict[str, Sampler] = {
     **two_evaluations.SAMPLERS,
 }
 
-__all__ = ["SAMPLERS", "Rows", "Sampler", "ddim", "dpmpp_2m"]
+__all__ = ["SAMPLERS", "AnySchedule", "Rows", "Sampler", "ddim", "dpmpp_2m"]

@@ -7,14 +7,13 @@ x_next / alpha_next = x / alpha + sum k_j * epsilon_j, with k_j the integral ove
 import numpy as np
 
 from ..grid import Grid
-from ..schedule import Schedule
-from .rows import MEMORY, Rows, Sampler, ends, is_first_order, make_rows
+from .rows import MEMORY, AnySchedule, Rows, Sampler, ends, is_first_order, make_rows
 
 ADAMS_BASHFORTH = np.array([[0, 0, 0], [-1 / 2, 0, 0], [-16 / 12, 5 / 12, 0], [-59 / 24, 37 / 24, -9 / 24]])
 """Weights of the past epsilons for equal steps, by how many there are; Hairer, Norsett and Wanner 1993, sec. III.1."""
 
 
-def lms(schedule: Schedule, grid: Grid) -> Rows:
+def lms(schedule: AnySchedule, grid: Grid) -> Rows:
     """Adams-Bashforth of order 4 for unequal steps: k-diffusion's `sample_lms`.
 
     k_j is the integral of Lagrange's polynomial through the last four nodes, which two Gauss points give exactly.
@@ -34,7 +33,7 @@ def lms(schedule: Schedule, grid: Grid) -> Rows:
     return _epsilon_rows(grid, k)
 
 
-def deis(schedule: Schedule, grid: Grid) -> Rows:
+def deis(schedule: AnySchedule, grid: Grid) -> Rows:
     """DEIS of order 2 that interpolates in ln(s), arXiv 2204.13902 eq. 15 (rho AB in log rho)."""
     s = grid.sigma_karras
     k = np.zeros((len(grid.timesteps), MEMORY))
@@ -44,7 +43,7 @@ def deis(schedule: Schedule, grid: Grid) -> Rows:
     return _epsilon_rows(grid, k)
 
 
-def pndm(schedule: Schedule, grid: Grid) -> Rows:
+def pndm(schedule: AnySchedule, grid: Grid) -> Rows:
     """PNDM without Runge-Kutta steps (PLMS), arXiv 2202.09778 alg. 2, its start as in latent diffusion's code.
 
     The second node is called twice: a first step by DDIM leads to it, its epsilon averaged with the first one's

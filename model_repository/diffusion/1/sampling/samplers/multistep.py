@@ -7,11 +7,10 @@ that ends without noise (sigma_next = 0) gives `x' = denoised`.
 import numpy as np
 
 from ..grid import Grid
-from ..schedule import Schedule
-from .rows import Rows, Sampler, ends, is_first_order, make_rows
+from .rows import AnySchedule, Rows, Sampler, ends, is_first_order, make_rows
 
 
-def dpmpp_2m(schedule: Schedule, grid: Grid) -> Rows:
+def dpmpp_2m(schedule: AnySchedule, grid: Grid) -> Rows:
     """DPM-Solver++(2M), arXiv 2211.01095 alg. 2."""
     _, alpha_next = ends(grid.alpha)
     sigma, sigma_next = ends(grid.sigma)
@@ -24,7 +23,7 @@ def dpmpp_2m(schedule: Schedule, grid: Grid) -> Rows:
     return make_rows(grid, a, b, [c])
 
 
-def dpmpp_2m_sde(schedule: Schedule, grid: Grid) -> Rows:
+def dpmpp_2m_sde(schedule: AnySchedule, grid: Grid) -> Rows:
     """SDE-DPM-Solver++(2M), arXiv 2211.01095v2, section on diffusion SDEs."""
     _, alpha_next = ends(grid.alpha)
     sigma, sigma_next = ends(grid.sigma)
@@ -38,7 +37,7 @@ def dpmpp_2m_sde(schedule: Schedule, grid: Grid) -> Rows:
     return make_rows(grid, a, b, [c], n=n)
 
 
-def dpmpp_3m_sde(schedule: Schedule, grid: Grid, eta: float) -> Rows:
+def dpmpp_3m_sde(schedule: AnySchedule, grid: Grid, eta: float) -> Rows:
     """DPM-Solver++(3M) with an SDE's noise: k-diffusion's `sample_dpmpp_3m_sde`; eta = 0 is its ODE.
 
     Its second derivative has half the weight that interpolation would give it (phi_3 stands for 2 * phi_3), which

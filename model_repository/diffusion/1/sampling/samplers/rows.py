@@ -9,10 +9,15 @@ sigma) or x (p = 1, q = 0).
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
 
+from ..flow import FlowSchedule
 from ..grid import Grid
+from ..schedule import Schedule
+
+AnySchedule: TypeAlias = Schedule | FlowSchedule
 
 MEMORY = 3  # values that a row may look back on
 

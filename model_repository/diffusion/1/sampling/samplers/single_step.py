@@ -7,14 +7,14 @@ import numpy as np
 
 from ..grid import Grid
 from ..schedule import Schedule
-from .rows import Rows, Sampler, ends, make_rows
+from .rows import AnySchedule, Rows, Sampler, ends, make_rows
 
 CONSISTENCY_SCALE = 10.0  # of LCM's timesteps
 CONSISTENCY_DATA = 0.5  # LCM's standard deviation of the data
 TCD_GAMMA = 0.3  # arXiv 2402.19159 sec. 4.1: 0 is deterministic, 1 as noisy as LCM
 
 
-def ddpm(schedule: Schedule, grid: Grid) -> Rows:
+def ddpm(schedule: AnySchedule, grid: Grid) -> Rows:
     """DDPM with its fixed small variance, arXiv 2006.11239 eq. 7."""
     alpha, alpha_next = ends(grid.alpha)
     sigma, sigma_next = ends(grid.sigma)
@@ -25,7 +25,7 @@ def ddpm(schedule: Schedule, grid: Grid) -> Rows:
     return make_rows(grid, a, b, n=n)
 
 
-def ddim(schedule: Schedule, grid: Grid, eta: float) -> Rows:
+def ddim(schedule: AnySchedule, grid: Grid, eta: float) -> Rows:
     """DDIM, arXiv 2010.02502 eq. 12 and 16; eta = 0 is deterministic, eta = 1 is DDPM."""
     alpha, alpha_next = ends(grid.alpha)
     sigma, sigma_next = ends(grid.sigma)
@@ -36,7 +36,7 @@ def ddim(schedule: Schedule, grid: Grid, eta: float) -> Rows:
     return make_rows(grid, a, b, n=n)
 
 
-def euler(schedule: Schedule, grid: Grid) -> Rows:
+def euler(schedule: AnySchedule, grid: Grid) -> Rows:
     """Euler's method, arXiv 2206.00364 alg. 1 without its second-order correction; DDIM without noise."""
     alpha, alpha_next = ends(grid.alpha)
     sigma, sigma_next = ends(grid.sigma)
@@ -45,7 +45,7 @@ def euler(schedule: Schedule, grid: Grid) -> Rows:
     return make_rows(grid, a, b)
 
 
-def euler_ancestral(schedule: Schedule, grid: Grid, eta: float) -> Rows:
+def euler_ancestral(schedule: AnySchedule, grid: Grid, eta: float) -> Rows:
     """Euler's method to s_down, then fresh noise up to s_next: k-diffusion's `sample_euler_ancestral`."""
     alpha, alpha_next = ends(grid.alpha)
     sigma, sigma_next = ends(grid.sigma)
@@ -58,7 +58,7 @@ def euler_ancestral(schedule: Schedule, grid: Grid, eta: float) -> Rows:
     return make_rows(grid, a, b, n=n)
 
 
-def lcm(schedule: Schedule, grid: Grid) -> Rows:
+def lcm(schedule: AnySchedule, grid: Grid) -> Rows:
     """Multistep consistency sampling of latent consistency models, arXiv 2310.04378 alg. 3; it ends at f(x)."""
     _, alpha_next = ends(grid.alpha)
     _, sigma_next = ends(grid.sigma)

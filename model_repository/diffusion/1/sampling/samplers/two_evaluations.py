@@ -7,30 +7,30 @@ and there is no second: 2N - 1 rows. `s` is `sigma_karras`, `*_mid` belongs to t
 import numpy as np
 
 from ..grid import Grid
-from ..schedule import Schedule
-from .rows import MEMORY, Rows, Sampler, ends
+from .rows import MEMORY, AnySchedule, Rows, Sampler, ends
 
 Weights = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 """(N,) each: a, b, n, and in the second row c1, the weight of x at the step's start."""
 
 
-def heun(schedule: Schedule, grid: Grid) -> Rows:
+def heun(schedule: AnySchedule, grid: Grid) -> Rows:
     """Heun's method, arXiv 2206.00364 alg. 1: the slopes at both ends of the step, averaged."""
     alpha, alpha_next = ends(grid.alpha)
     s, s_next = ends(grid.sigma_karras)
     bend = (s / s_next - 1) / 2
     second = (1 / 2 - bend, alpha_next * bend, np.zeros_like(s), alpha_next / (2 * alpha))
     rows = _two_rows(schedule, grid, s_next, _euler(schedule, grid, s_next), second)
-    rows.timesteps[1::2] = np.append(grid.timesteps[1:], rows.timesteps[1::2][len(s) - 1 :])
+    told_next = grid.timesteps[1:]  # the node between is the next one, and told as it is
+    rows.timesteps[1::2][: len(told_next)] = told_next
     return rows
 
 
-def dpm_2(schedule: Schedule, grid: Grid) -> Rows:
+def dpm_2(schedule: AnySchedule, grid: Grid) -> Rows:
     """DPM-Solver-2, arXiv 2206.00927 alg. 1, as k-diffusion's `sample_dpm_2`: the slope at the middle in ln(s)."""
     return dpm_2_ancestral(schedule, grid, 0)
 
 
-def dpm_2_ancestral(schedule: Schedule, grid: Grid, eta: float) -> Rows:
+def dpm_2_ancestral(schedule: AnySchedule, grid: Grid, eta: float) -> Rows:
     """DPM-Solver-2 to s_down, then fresh noise up to s_next: k-diffusion's `sample_dpm_2_ancestral`."""
     alpha, alpha_next = ends(grid.alpha)
     s, s_next = ends(grid.sigma_karras)
@@ -42,7 +42,7 @@ def dpm_2_ancestral(schedule: Schedule, grid: Grid, eta: float) -> Rows:
     return _two_rows(schedule, grid, s_mid, _euler(schedule, grid, s_mid), second)
 
 
-def dpmpp_2s_ancestral(schedule: Schedule, grid: Grid, eta: float) -> Rows:
+def dpmpp_2s_ancestral(schedule: AnySchedule, grid: Grid, eta: float) -> Rows:
     """DPM-Solver++(2S), arXiv 2211.01095 alg. 1, to s_down, then fresh noise: k-diffusion's form, r = 1/2."""
     _, alpha_next = ends(grid.alpha)
     sigma, _ = ends(grid.sigma)
@@ -53,7 +53,7 @@ def dpmpp_2s_ancestral(schedule: Schedule, grid: Grid, eta: float) -> Rows:
     return _two_rows(schedule, grid, s_mid, _euler(schedule, grid, s_mid), second)
 
 
-def dpmpp_sde(schedule: Schedule, grid: Grid, eta: float) -> Rows:
+def dpmpp_sde(schedule: AnySchedule, grid: Grid, eta: float) -> Rows:
     """DPM-Solver++ with an SDE's noise in both rows: k-diffusion's `sample_dpmpp_sde`, r = 1/2.
 
     The noises are increments of one Brownian path over s: that of the first row is part of the second's, which is why
@@ -78,7 +78,7 @@ def _ancestral(s: np.ndarray, s_next: np.ndarray, eta: float) -> tuple[np.ndarra
     return np.sqrt(s_next**2 - s_up**2), s_up
 
 
-def _euler(schedule: Schedule, grid: Grid, s_mid: np.ndarray) -> Weights:
+def _euler(schedule: AnySchedule, grid: Grid, s_mid: np.ndarray) -> Weights:
     """Euler's step from each node to `s_mid` (N,)."""
     sigma, _ = ends(grid.sigma)
     s, _ = ends(grid.sigma_karras)
@@ -87,7 +87,7 @@ def _euler(schedule: Schedule, grid: Grid, s_mid: np.ndarray) -> Weights:
 
 
 def _two_rows(
-    schedule: Schedule,
+    schedule: AnySchedule,
     grid: Grid,
     s_mid: np.ndarray,
     first: Weights,

@@ -9,11 +9,10 @@ predictor's weights P of the step before and the corrector's C of the same step 
 import numpy as np
 
 from ..grid import Grid
-from ..schedule import Schedule
-from .rows import Rows, Sampler, ends, make_rows
+from .rows import AnySchedule, Rows, Sampler, ends, make_rows
 
 
-def unipc(schedule: Schedule, grid: Grid) -> Rows:
+def unipc(schedule: AnySchedule, grid: Grid) -> Rows:
     """UniPC of order 2 on denoised with B(h) = exp(-h) - 1 ("bh2"), arXiv 2302.04867 alg. 5-8: diffusers' default."""
     _, alpha_next = ends(grid.alpha)
     sigma, sigma_next = ends(grid.sigma)
