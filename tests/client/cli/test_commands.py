@@ -1,5 +1,6 @@
 """The command line without a server: help, files, what a terminal shows, and one line for each error."""
 
+import asyncio
 import io
 import json
 import sys
@@ -7,7 +8,17 @@ import sys
 import pytest
 from PIL import Image
 from rich.console import Console
-from triton_diffusion import Client, Completed, MockTransport, Preview, Progress, Queued, read_settings, save_png
+from triton_diffusion import (
+    AsyncClient,
+    Client,
+    Completed,
+    MockTransport,
+    Preview,
+    Progress,
+    Queued,
+    read_settings,
+    save_png,
+)
 from triton_diffusion.cli import app
 from triton_diffusion.cli import generate as command
 from triton_diffusion.cli._live import Display, in_text
@@ -207,3 +218,17 @@ def test_elsewhere_nothing_is_shown():
         assert display.interval(20) is None
         display.show(0, Progress(1, 2))
     assert console.file.getvalue() == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "terminal", "interval"),
+    [({}, True, 2), ({"num_inference_steps": 100}, True, 10), ({"num_inference_steps": 3}, True, 1), ({}, False, None)],
+)
+def test_a_terminal_asks_for_ten_previews_on_the_way(arguments, terminal, interval):
+    async def asked() -> int | None:
+        async with AsyncClient(transport=MockTransport()) as client:
+            return await command._preview_interval(client, {"timeout": None, **arguments}, display)
+
+    console = Console(file=io.StringIO(), force_terminal=terminal, color_system="truecolor")
+    with Display(["a"], True, console) as display:
+        assert asyncio.run(asked()) == interval
