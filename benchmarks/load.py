@@ -16,11 +16,11 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from triton_diffusion.bench.concurrency import concurrently
 from triton_diffusion.bench.perf_analyzer import find_perf_analyzer
 from triton_diffusion.bench.plan import Plan, carry_out
 from triton_diffusion.bench.report import show, write
 from triton_diffusion.bench.results import BASELINE, BATCHING
-from triton_diffusion.bench.streaming import at_once
 from triton_diffusion.bench.sweep import Target
 from triton_diffusion.bench.workload import Workload
 from triton_diffusion.cli._app import errors_in_one_line
@@ -53,9 +53,11 @@ def target(name: str, replica: Replica) -> Target:
 def in_process(repository: Path, workload: Workload, concurrency: int) -> float:
     """Images a second of the loop and the graphs without Triton, warm."""
     with InProcess(repository) as generator:
-        at_once(lambda request: generator.generate(**request).result(), workload.requests[:concurrency], concurrency)
+        concurrently(
+            lambda request: generator.generate(**request).result(), workload.requests[:concurrency], concurrency
+        )
         start = time.perf_counter()
-        at_once(lambda request: generator.generate(**request).result(), workload.requests, concurrency)
+        concurrently(lambda request: generator.generate(**request).result(), workload.requests, concurrency)
         return len(workload.requests) / (time.perf_counter() - start)
 
 
