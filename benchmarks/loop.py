@@ -9,7 +9,7 @@ import statistics
 import time
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
@@ -28,7 +28,7 @@ SAMPLERS = ("ddim", "dpmpp_2m", "dpmpp_2m_sde")  # without memory, with memory, 
 SIDES = (128, 512)  # pixels: of the shipped checkpoint, of Stable Diffusion 1.5
 REQUESTS = (1, 16)
 CONTEXT = (2, 77, 768)  # the prompt's and the negative prompt's
-SCHEDULE = {  # Stable Diffusion's
+SCHEDULE: dict[str, Any] = {  # Stable Diffusion's
     "num_train_timesteps": 1000,
     "beta_start": 0.00085,
     "beta_end": 0.012,
