@@ -53,11 +53,11 @@ rules: ## Copy docker/monitoring/prometheus/rules.yml for Kubernetes
 	sed -i '/^spec:/q' $(RULE)
 	sed 's/^./  &/' docker/monitoring/prometheus/rules.yml >> $(RULE)
 
-resilience: $(EXPORTED) ## Kill, restart and overload servers and count what is lost, into docs/resilience.json (minutes)
-	$(RUN) -m benchmarks.resilience --output docs/resilience.json
+resilience: $(EXPORTED) ## Kill, restart and overload servers and count what is lost, into docs/records/resilience.json (minutes)
+	$(RUN) -m benchmarks.resilience --output docs/records/resilience.json
 
 ladder: $(VENV)/installed ## Measure CHECKPOINT from DDPM-1000 to TensorRT, quality too (hours), into docs/ladder.*
-	$(RUN) -m benchmarks.ladder $(CHECKPOINT) --output docs/ladder.json
+	$(RUN) -m benchmarks.ladder $(CHECKPOINT) --output docs/records/ladder.json
 
 lint: $(VENV)/installed ## Check style and types
 	$(VENV)/bin/ruff check .

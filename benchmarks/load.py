@@ -66,7 +66,9 @@ def main(
     repository: Path = Path("model_repository"),
     requests: Annotated[int, typer.Option(help="Requests a run.")] = 64,
     output: Annotated[Path, typer.Option(help="Folder for the report.")] = Path("build/bench"),
-    record: Annotated[Path | None, typer.Option(help="Folder for bench.json and bench.png too, as docs.")] = None,
+    record: Annotated[
+        Path | None, typer.Option(help="Folder for bench.json and bench.png too, as docs/records.")
+    ] = None,
 ) -> None:
     """Load-test servers of this machine with perf_analyzer and write a report."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill ends the servers too, like Ctrl-C

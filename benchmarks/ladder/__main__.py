@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from benchmarks.ladder.engines.torch import ServedTorchEngine, TorchEngine
+from benchmarks.ladder.engines.torch_engine import ServedTorchEngine, TorchEngine
 from benchmarks.ladder.plot import plot
 from benchmarks.ladder.profile import profile
 from benchmarks.ladder.record import Record, gates

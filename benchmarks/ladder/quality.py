@@ -13,8 +13,8 @@ from sampling import StepTable, step_table
 
 from benchmarks.ladder.engines.engine import Engine, device
 from benchmarks.ladder.engines.loop import request
-from benchmarks.ladder.engines.onnxruntime import OnnxEngine
-from benchmarks.ladder.engines.torch import TorchEngine
+from benchmarks.ladder.engines.onnxruntime_engine import OnnxEngine
+from benchmarks.ladder.engines.torch_engine import TorchEngine
 from benchmarks.ladder.images import ImageCache, Images
 from benchmarks.ladder.reference import FINE_STEPS, FINER_STEPS, fine_table
 from benchmarks.ladder.rungs import Rung

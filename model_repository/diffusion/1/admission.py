@@ -45,7 +45,7 @@ class Admission:
             self._left.extend([time.monotonic()] * request.num_images)
 
     def _seconds_for(self, images: int) -> int:
-        """How long so many take to get into the loop, at the pace at which others left it."""
+        """Seconds until so many images get into the loop, at the pace at which others left it."""
         if not self._left:
             return 1
         seconds_each = (time.monotonic() - self._left[0]) / len(self._left)

@@ -6,7 +6,7 @@ from sampling import step_table
 
 from benchmarks.ladder import images
 from benchmarks.ladder.engines.loop import Loop, request
-from benchmarks.ladder.engines.onnxruntime import OnnxEngine
+from benchmarks.ladder.engines.onnxruntime_engine import OnnxEngine
 from benchmarks.ladder.images import ImageCache, recipe
 from benchmarks.ladder.workspace import Workspace
 from export.in_process import InProcess
@@ -28,7 +28,7 @@ def test_they_are_the_servers(workspace: Workspace, loop: Loop):
     found = ImageCache(workspace.images, print).images("onnxruntime", lambda: loop, asked(loop))
     with InProcess(workspace.repository()) as generator:
         for k, prompt in enumerate(PROMPTS):
-            expected = generator.generate(prompt, seed=5 + k, num_inference_steps=3).result()[0]
+            expected = generator.generate(prompt, seed=5 + k, num_inference_steps=3, sampler="dpmpp_2m").result()[0]
             np.testing.assert_array_equal(found.image[k], expected)
     assert found.latent.shape == (3, 4, 8, 8)
 

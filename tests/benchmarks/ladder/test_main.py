@@ -12,9 +12,9 @@ from typer.testing import CliRunner
 
 from benchmarks.ladder import quality, run
 from benchmarks.ladder.__main__ import app
-from benchmarks.ladder.engines.onnxruntime import OnnxEngine
-from benchmarks.ladder.engines.tensorrt import TensorRTEngine
-from benchmarks.ladder.engines.torch import TorchEngine
+from benchmarks.ladder.engines.onnxruntime_engine import OnnxEngine
+from benchmarks.ladder.engines.tensorrt_engine import TensorRTEngine
+from benchmarks.ladder.engines.torch_engine import TorchEngine
 from benchmarks.ladder.rungs import Rung, ladder
 from benchmarks.ladder.samplers import DDIM, DDPM, DPMPP_2M, Sampler
 from benchmarks.ladder.workspace import Workspace

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks.ladder.engines.torch import TorchEngine
+from benchmarks.ladder.engines.torch_engine import TorchEngine
 from benchmarks.ladder.profile import profile
 from benchmarks.ladder.workspace import Workspace
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from benchmarks.ladder import quality
-from benchmarks.ladder.engines.onnxruntime import OnnxEngine
-from benchmarks.ladder.engines.torch import TorchEngine
+from benchmarks.ladder.engines.onnxruntime_engine import OnnxEngine
+from benchmarks.ladder.engines.torch_engine import TorchEngine
 from benchmarks.ladder.quality import Quality, distance
 from benchmarks.ladder.rungs import Rung
 from benchmarks.ladder.samplers import DDIM, DPMPP_2M, Sampler

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from benchmarks.ladder.engines.onnxruntime import OnnxEngine
+from benchmarks.ladder.engines.onnxruntime_engine import OnnxEngine
 from benchmarks.ladder.quality import Figures
 from benchmarks.ladder.record import Record, Result, gates
 from benchmarks.ladder.rungs import Rung

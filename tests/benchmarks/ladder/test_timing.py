@@ -6,7 +6,7 @@ import pytest
 from onnxruntime.capi.onnxruntime_pybind11_state import NoSuchFile
 
 from benchmarks.ladder import timing
-from benchmarks.ladder.engines.onnxruntime import OnnxEngine
+from benchmarks.ladder.engines.onnxruntime_engine import OnnxEngine
 from benchmarks.ladder.samplers import Sampler
 from benchmarks.ladder.timing import measure, stopwatch
 from benchmarks.ladder.workspace import Workspace

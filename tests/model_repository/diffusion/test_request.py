@@ -73,7 +73,7 @@ def test_guidance_of_one_or_less_is_off(checkpoint, scale, guided):
         ({"guidance_scale": -0.5}, "guidance_scale is -0.5: use a number from 0 to 50"),
         ({"guidance_scale": np.nan}, "guidance_scale is nan: use a number from 0 to 50"),
         ({"guidance_scale": np.inf}, "guidance_scale is inf: use a number from 0 to 50"),
-        ({"sampler": "euler"}, "sampler is 'euler': use one of ddpm, ddim, dpmpp_2m, dpmpp_2m_sde"),
+        ({"sampler": "leapfrog"}, "sampler is 'leapfrog': use one of ddpm, ddim, euler"),
         ({"sampler": "__import__('os')"}, "sampler is \"__import__('os')\": use one of"),
         ({"timestep_spacing": "even"}, "timestep_spacing is 'even': use one of leading, trailing, linspace, karras"),
         ({"eta": 1.5, "sampler": "ddim"}, "eta is 1.5: use a number from 0 to 1"),

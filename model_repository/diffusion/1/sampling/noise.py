@@ -1,4 +1,4 @@
-"""The normal noise of PyTorch's CPU generator, without PyTorch: the same seed gives the same picture in both."""
+"""The normal noise of PyTorch's CPU generator, without PyTorch: the same seed gives the same noise in both."""
 
 import math
 

@@ -45,7 +45,7 @@ class StepTable:
 
     @cached_property
     def memory(self) -> int:
-        """How many remembered values the rows look back on, 0 to 3."""
+        """Number of remembered values that the rows look back on, 0 to 3."""
         used = np.flatnonzero(self.c.any(axis=0))
         return int(used[-1]) + 1 if len(used) else 0
 

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from benchmarks.ladder.engines.diffusers import DiffusersEngine
+from benchmarks.ladder.engines.diffusers_engine import DiffusersEngine
 from benchmarks.ladder.engines.engine import Engine, device
-from benchmarks.ladder.engines.onnxruntime import OnnxEngine
-from benchmarks.ladder.engines.tensorrt import TensorRTEngine
-from benchmarks.ladder.engines.torch import ServedTorchEngine, TorchEngine
+from benchmarks.ladder.engines.onnxruntime_engine import OnnxEngine
+from benchmarks.ladder.engines.tensorrt_engine import TensorRTEngine
+from benchmarks.ladder.engines.torch_engine import ServedTorchEngine, TorchEngine
 from benchmarks.ladder.samplers import DPMPP_2M
 from benchmarks.ladder.workspace import Workspace
 from export.graph.gate import relative_error

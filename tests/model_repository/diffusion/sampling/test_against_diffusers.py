@@ -28,7 +28,7 @@ def drawn(num_inference_steps):
 
 
 def run_diffusers(scheduler, model, num_inference_steps, **step_options):
-    """diffusers' picture, with the latent and noise of `drawn`."""
+    """diffusers' image, with the latent and noise of `drawn`."""
     latent, noise = drawn(num_inference_steps)
     generator = torch.Generator().manual_seed(NOISE_SEED)
     scheduler.set_timesteps(num_inference_steps)

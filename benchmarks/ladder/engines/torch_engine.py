@@ -104,7 +104,7 @@ def compile_module(module: nn.Module) -> None:
 
 
 def missing_compiler() -> str | None:
-    """What torch.compile lacks on this machine, in a few words; None if nothing."""
+    """The thing that torch.compile lacks on this machine, in a few words; None if nothing."""
     if device() == "cuda":
         return None if installed("triton") else "torch.compile needs Triton, which is not installed"
     compiler = os.environ.get("CXX", "g++")

@@ -10,7 +10,7 @@ from request import Request
 
 from benchmarks.ladder.engines.engine import Engine, device
 from benchmarks.ladder.engines.loop import Loop
-from benchmarks.ladder.engines.torch import compile_module, limit_threads, missing_compiler, torch_networks
+from benchmarks.ladder.engines.torch_engine import compile_module, limit_threads, missing_compiler, torch_networks
 from benchmarks.ladder.workspace import Workspace
 
 
