@@ -56,7 +56,7 @@ rules: ## Copy docker/monitoring/prometheus/rules.yml for Kubernetes
 resilience: $(EXPORTED) ## Kill, restart and overload servers and count what is lost, into docs/records/resilience.json (minutes)
 	$(RUN) -m benchmarks.resilience --output docs/records/resilience.json
 
-ladder: $(VENV)/installed ## Measure CHECKPOINT from DDPM-1000 to TensorRT, quality too (hours), into docs/ladder.*
+ladder: $(VENV)/installed ## Measure CHECKPOINT from DDPM-1000 to TensorRT, quality too (hours), into docs/records/ladder.*
 	$(RUN) -m benchmarks.ladder $(CHECKPOINT) --output docs/records/ladder.json
 
 lint: $(VENV)/installed ## Check style and types
