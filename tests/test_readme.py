@@ -1,11 +1,10 @@
-"""The README against the code: its table of inputs against the server's declaration, its samplers, its folders."""
+"""The README against the code: its table of inputs against the server's declaration, and its folders."""
 
 import re
 from pathlib import Path
 
 import pytest
 from request import FIELDS
-from sampling import SAMPLERS, SPACINGS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -45,14 +44,6 @@ def test_the_table_has_each_inputs_limits(name):
 def test_the_table_says_what_only_the_stream_takes():
     marked = {name for name, (_, allowed) in rows().items() if "diffusion only" in allowed}
     assert marked == {name for name, field in FIELD.items() if field.stream_only}
-
-
-def test_the_readme_names_every_sampler():
-    paragraph = re.search(r"The samplers are (.+?)\.\n\n", README, re.DOTALL)
-    assert paragraph
-    assert sorted(re.findall(r"`(\w+)`", paragraph[1])) == sorted(SAMPLERS)
-    assert rows()["sampler"][1].startswith(f"[{len(SAMPLERS)} samplers]")
-    assert rows()["timestep_spacing"][1].startswith(f"[{len(SPACINGS)} spacings]")
 
 
 def test_every_folder_that_the_readme_names_is_there():

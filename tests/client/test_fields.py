@@ -2,6 +2,7 @@
 
 import request as server
 from sampling import ALIASES, SAMPLERS, SPACINGS
+from sampling.aliases import SAMPLER_ALIASES
 from triton_diffusion._metadata import automatic1111
 from triton_diffusion._settings import DATATYPES, STREAM_ONLY
 
@@ -15,8 +16,12 @@ def test_the_client_declares_the_servers_fields():
     assert all(field.shape == (1,) for field in server.FIELDS)
 
 
-def test_every_sampler_and_spacing_has_its_name_in_files():
-    assert {*SAMPLERS} - {*automatic1111.SAMPLERS} == {"tcd"}  # which AUTOMATIC1111 does not have
+def test_every_sampler_that_automatic1111_has_goes_by_its_name_there():
+    theirs = {alias.sampler for alias in SAMPLER_ALIASES if alias.program == "A1111"}
+    assert theirs <= {*automatic1111.SAMPLERS} <= {*SAMPLERS}
+
+
+def test_every_spacing_has_its_name_in_files():
     assert {*automatic1111.SCHEDULES} == {*SPACINGS}
 
 
