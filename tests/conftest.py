@@ -1,5 +1,6 @@
 """The one running server that all tests of served behaviour share, with the checkpoint that ships with the project."""
 
+import functools
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.launching import Server, launch, wait_until_ready
+from tests.support.sharing import made_once
 from tests.support.shipped import SHIPPED, export_shipped
 
 pytest_plugins = ["tests.support.exports"]
@@ -14,24 +16,29 @@ pytest_plugins = ["tests.support.exports"]
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist, which reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Send every test of the server to the same worker, so that it starts once, whatever runs beside it."""
+    """Send every test of the one server to the same worker, so that it starts once, and those that start servers of
+    their own to the same, so that there are never more than two."""
     for item in items:
-        fixtures = getattr(item, "fixturenames", ())
-        shared = {"server", "shipped_repository", "half_repository"} & {*fixtures}
-        if shared and not item.get_closest_marker("xdist_group"):
+        fixtures = {*getattr(item, "fixturenames", ())}
+        if item.get_closest_marker("xdist_group"):
+            continue
+        if "server" in fixtures:
             item.add_marker(pytest.mark.xdist_group("server"))
+        elif {"shipped_repository", "half_repository"} & fixtures:
+            item.add_marker(pytest.mark.xdist_group("servers of their own"))
 
 
 @pytest.fixture(scope="session")
 def shipped_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The shipped checkpoint, exported as a user would; to be read only."""
-    return export_shipped(tmp_path_factory.mktemp("shipped"))
+    return made_once(tmp_path_factory, "shipped", export_shipped) / "model_repository"
 
 
 @pytest.fixture(scope="session")
 def half_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The shipped checkpoint, exported in FP16; to be read only."""
-    return export_shipped(tmp_path_factory.mktemp("half"), "--precision", "fp16")
+    make = functools.partial(export_shipped, options=("--precision", "fp16"))
+    return made_once(tmp_path_factory, "half", make) / "model_repository"
 
 
 @pytest.fixture(scope="session")

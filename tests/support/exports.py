@@ -14,6 +14,7 @@ from export.families.stable_diffusion import FAMILY
 from export.repository import Export, write_repository
 from export.sizes import choose_sizes
 from export.specification import Network, Sizes
+from tests.support.sharing import made_once
 
 HAND_WRITTEN_MODELS = ("diffusion", "text_to_image")
 
@@ -61,9 +62,11 @@ def sizes(tiny: Checkpoint) -> Sizes:
 @pytest.fixture(scope="session")
 def repository(tiny: Checkpoint, sizes: Sizes, hand_written: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny checkpoint, exported for real into a folder of its own; to be read only."""
-    folder = tmp_path_factory.mktemp("served") / "models"
-    write_repository(Export(tiny, sizes, tiny.networks(sizes)), folder, report=lambda text: None)
-    return folder
+
+    def make(folder: Path) -> None:
+        write_repository(Export(tiny, sizes, tiny.networks(sizes)), folder / "models", report=lambda text: None)
+
+    return made_once(tmp_path_factory, "tiny", make) / "models"
 
 
 def networks_at(sizes: Sizes) -> dict[str, Network]:

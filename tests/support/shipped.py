@@ -2,13 +2,14 @@
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = ROOT / "shapes/checkpoint"
 
 
-def export_shipped(folder: Path, *options: str) -> Path:
+def export_shipped(folder: Path, options: Sequence[str] = ()) -> Path:
     """Export the shipped checkpoint to `folder`/model_repository."""
     repository = folder / "model_repository"
     command = [sys.executable, "-m", "export", str(SHIPPED), "--repository", str(repository), *options]

@@ -26,7 +26,7 @@ MODELS = ("text_encoder", "denoiser", "vae_decoder")
 MAX_ERROR = {"fp32": 1e-5, "bf16": 2e-2}
 MIN_PSNR = {"fp32": 60, "bf16": 45}
 
-pytestmark = pytest.mark.xdist_group("server")
+pytestmark = pytest.mark.xdist_group("servers of their own")
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def repositories(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The shipped checkpoint for the torch runtime, by precision, uncompiled; to be read only."""
     return {
         precision: export_shipped(
-            tmp_path_factory.mktemp(precision), "--runtime=torch", f"--precision={precision}", "--no-compile"
+            tmp_path_factory.mktemp(precision), ["--runtime=torch", f"--precision={precision}", "--no-compile"]
         )
         for precision in MAX_ERROR
     }
@@ -130,7 +130,7 @@ def test_a_compiled_server_starts_again_from_its_cache(
     server, start: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Minutes for the first start."""
-    repository = export_shipped(tmp_path, "--runtime=torch", "--batches=1,2")
+    repository = export_shipped(tmp_path, ["--runtime=torch", "--batches=1,2"])
     monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)  # which PyTorch in this process may have set
     seconds, images = [], []
     for _ in range(2):
