@@ -8,7 +8,7 @@ import re
 import secrets
 import struct
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from numbers import Integral, Real
 from typing import Any, NamedTuple, TypeAlias
 
@@ -45,6 +45,10 @@ class Request:
     @property
     def tensors(self) -> list[Tensor]:
         return [_tensor(name, value) for name, value in self.fields.items()]
+
+    def renewed(self) -> "Request":
+        """The same request under a token of its own: another try of it may still be on the server."""
+        return replace(self, token=secrets.token_hex(16))
 
 
 def id_of(request: Request | None) -> str | None:

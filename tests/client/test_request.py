@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -200,3 +201,10 @@ def test_a_name_that_could_spoil_a_log_is_refused(request_id):
 def test_nobody_who_knows_the_name_can_cancel_the_request():
     ours, theirs = (new_request("diffusion", {"prompt": "a"}, "0123") for _ in range(2))
     assert len({ours.token, theirs.token, "0123"}) == 3
+
+
+def test_every_try_has_a_token_of_its_own_and_is_the_same_otherwise():
+    asked = new_request("diffusion", {"prompt": "a"}, "0123")
+    again = asked.renewed()
+    assert again.token != asked.token
+    assert replace(again, token=asked.token) == asked

@@ -1,5 +1,8 @@
-"""A request: its fields, declared here for the server and the wire, and what a valid one amounts to."""
+"""A request: its fields and parameters, declared here for the server and the wire, and what a valid one amounts to."""
 
+import math
+import re
+import reprlib
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -45,6 +48,26 @@ FIELDS: tuple[Field, ...] = (
 )
 """Every input of the models `diffusion` and `text_to_image`."""
 
+PARAMETERS = {
+    "token": (
+        re.compile(r"[\w.:@+=/-]{16,128}", re.ASCII),
+        "16 to 128 ASCII letters, digits and any of _ . : @ + = / -",
+    ),
+    "caller": (re.compile(r"[\w.@-]{1,64}", re.ASCII), "1 to 64 ASCII letters, digits and any of _ . @ -"),
+}
+PARAMETERS["cancel"] = PARAMETERS["token"]
+"""Every request parameter beside Triton's own: the text that it takes."""
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """What a request carries beside its tensors."""
+
+    token: str | None = None  # who knows it may cancel the request
+    cancel: str | None = None  # the token of a request to cancel, in place of making images
+    caller: str | None = None  # named by the gateway, which knows its callers: their requests share one turn
+    timeout: float = math.inf  # seconds that somebody waits
+
 
 @dataclass(frozen=True)
 class Request:
@@ -61,6 +84,7 @@ class Request:
     table: StepTable  # what sampler, num_inference_steps, timestep_spacing and eta amount to
     guidance_rescale: float = 0.0  # arXiv 2305.08891 sec. 3.4; 0 is none
     priority: Priority = Priority.NORMAL
+    caller: str | None = None  # whose requests share one turn; None: this one has a turn of its own
 
     @property
     def num_steps(self) -> int:
@@ -83,7 +107,20 @@ class Request:
         return self.seed + np.arange(self.num_images, dtype=np.int64)
 
 
-def parse_request(tensors: Mapping[str, np.ndarray], checkpoint: Checkpoint) -> Request:
+def parse_parameters(given: Mapping[str, Any], microseconds: int) -> Parameters:
+    """The parameters that came, by name, with Triton's own `timeout`, of which 0 is none. Raises InvalidRequest."""
+    for name, value in given.items():
+        if name not in PARAMETERS:
+            raise InvalidRequest(f"{reprlib.repr(name)} is no request parameter: use timeout, token or cancel")
+        pattern, allowed = PARAMETERS[name]
+        if not (isinstance(value, str) and pattern.fullmatch(value)):
+            raise InvalidRequest(f"{name} is {reprlib.repr(value)}: use {allowed}")
+    if microseconds >= 2**63:  # Triton reads a negative number as an unsigned one
+        raise InvalidRequest(f"timeout is {microseconds - 2**64}: use microseconds, 1 or more, or leave it out")
+    return Parameters(timeout=microseconds / 1e6 if microseconds else math.inf, **given)
+
+
+def parse_request(tensors: Mapping[str, np.ndarray], checkpoint: Checkpoint, caller: str | None = None) -> Request:
     """The request in `tensors`, the input tensors that came, by name. Raises InvalidRequest."""
     values = {field.name: field.read(tensors, checkpoint) for field in FIELDS}
     try:
@@ -93,7 +130,7 @@ def parse_request(tensors: Mapping[str, np.ndarray], checkpoint: Checkpoint) -> 
     if values["seed"] is None:
         values["seed"] = secrets.randbits(32)
     values["priority"] = PRIORITIES[values["priority"]]
-    return Request(table=table, **values)
+    return Request(table=table, caller=caller, **values)
 
 
 def _table(values: dict[str, Any], tensors: Mapping[str, np.ndarray], checkpoint: Checkpoint) -> StepTable:
