@@ -67,8 +67,25 @@ def asked() -> list[Answers]:
     return []
 
 
+class Poison:
+    """Puts `value` into the outputs of `network`."""
+
+    network = ""
+    value = math.nan
+
+    def __call__(self, network: str, output: np.ndarray) -> np.ndarray:
+        if network == self.network:
+            output.flat[0] = self.value
+        return output
+
+
 @pytest.fixture
-def pipeline(checkpoint, denoiser, metrics, encoded, warnings, asked, tmp_path):
+def poison() -> Poison:
+    return Poison()
+
+
+@pytest.fixture
+def pipeline(checkpoint, denoiser, metrics, encoded, warnings, asked, poison, tmp_path):
     tokenizer = Tokenizer(models.WordLevel(WORDS, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.enable_truncation(77)
@@ -79,13 +96,18 @@ def pipeline(checkpoint, denoiser, metrics, encoded, warnings, asked, tmp_path):
         encoded.append(input_ids)
         if (input_ids == WORDS["circle"]).any():
             raise RuntimeError("text_encoder: no circles today")
-        return {"context": np.repeat(input_ids[:, :, None], 8, axis=2).astype(np.float32) / 10}
+        context = np.repeat(input_ids[:, :, None], 8, axis=2).astype(np.float32) / 10
+        return {"context": poison("text_encoder", context)}
 
     def vae_decoder(latent):
-        return {"image": np.full((len(latent), 128, 128, 3), 7, np.uint8)}
+        magnitude = poison("vae_decoder", np.ones((len(latent), 1), np.float32))
+        return {"image": np.full((len(latent), 128, 128, 3), 7, np.uint8), "magnitude": magnitude}
+
+    def poisoned_denoiser(**inputs):
+        return {"model_output": poison("denoiser", denoiser(**inputs)["model_output"])}
 
     encoder = PromptEncoder({"input_ids": tmp_path / "tokenizer.json"}, text_encoder, warnings.append)
-    networks = {"denoiser": denoiser, "vae_decoder": vae_decoder}
+    networks = {"denoiser": poisoned_denoiser, "vae_decoder": vae_decoder}
     log = lambda record: asked[int(record["request_id"])].ended(record)  # noqa: E731
     pipeline = Pipeline(checkpoint, encoder, networks, 16, 4, metrics, log)
     yield pipeline
@@ -169,6 +191,18 @@ def test_a_failing_text_encoder_fails_its_own_request_only(ask):
     answers = ask("circle")
     assert str(answers.reason) == "text_encoder: no circles today"
     assert ask("red", num_inference_steps=1).images is not None
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("network", ["text_encoder", "denoiser", "vae_decoder"])
+def test_a_network_that_gives_no_numbers_is_named_and_makes_no_image(ask, poison, network, value):
+    poison.network, poison.value = network, value
+    answers = ask(num_inference_steps=3, preview_interval=1)
+    assert str(answers.reason).startswith(f"{network} computed NaN or infinity: ")
+    assert (answers.outcome, answers.images) == ("failed", None)
+    assert len(answers.previews) == (2 if network == "vae_decoder" else 0), "no preview is of NaN"
+    poison.network = ""
+    assert ask(num_inference_steps=3).images is not None
 
 
 def test_outcomes_are_counted_and_nothing_stays_in_flight(ask, metrics, pipeline):
