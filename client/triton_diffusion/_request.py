@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from ._caller import caller
 from ._errors import InvalidRequest
 from ._settings import DATATYPES, STREAM_ONLY
 from ._trace import trace_context
@@ -41,6 +42,7 @@ class Request:
     id: str  # the server repeats it in its errors and logs
     token: str = field(default_factory=lambda: secrets.token_hex(16))  # who knows it may cancel the request over HTTP
     trace: Mapping[str, str] = field(default_factory=trace_context)  # headers
+    caller: str | None = field(default_factory=caller.get)  # on whose behalf a gateway asks
 
     @property
     def tensors(self) -> list[Tensor]:

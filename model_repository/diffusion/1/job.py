@@ -66,4 +66,5 @@ class Job:
             "size": f"{request.width}x{request.height}",
             "seed": request.seed,
             "priority": request.priority.name.lower(),
+            **({"caller": request.caller} if request.caller else {}),
         }

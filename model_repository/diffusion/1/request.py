@@ -53,7 +53,7 @@ PARAMETERS = {
         re.compile(r"[\w.:@+=/-]{16,128}", re.ASCII),
         "16 to 128 ASCII letters, digits and any of _ . : @ + = / -",
     ),
-    "caller": (re.compile(r"[\w.@-]{1,64}", re.ASCII), "1 to 64 ASCII letters, digits and any of _ . @ -"),
+    "caller": (re.compile(r"[\w.@-]{1,64}"), "1 to 64 letters, digits and any of _ . @ -"),
 }
 PARAMETERS["cancel"] = PARAMETERS["token"]
 """Every request parameter beside Triton's own: the text that it takes."""
@@ -65,7 +65,7 @@ class Parameters:
 
     token: str | None = None  # who knows it may cancel the request
     cancel: str | None = None  # the token of a request to cancel, in place of making images
-    caller: str | None = None  # named by the gateway, which knows its callers: their requests share one turn
+    caller: str | None = None  # named by a gateway that knows its callers: each gets an equal share
     timeout: float = math.inf  # seconds that somebody waits
 
 
@@ -84,7 +84,7 @@ class Request:
     table: StepTable  # what sampler, num_inference_steps, timestep_spacing and eta amount to
     guidance_rescale: float = 0.0  # arXiv 2305.08891 sec. 3.4; 0 is none
     priority: Priority = Priority.NORMAL
-    caller: str | None = None  # whose requests share one turn; None: this one has a turn of its own
+    caller: str | None = None  # whose requests share what is fair; None: it is fair to this request alone
 
     @property
     def num_steps(self) -> int:
