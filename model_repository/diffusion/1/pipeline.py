@@ -114,6 +114,8 @@ class Pipeline:
             case _:
                 if event == Progress(0):
                     job.enter_loop()
+                elif isinstance(event, Preview) and not job.preview_places.acquire(blocking=False):
+                    event = Progress(event.step)
                 self._responding.submit(self._respond, job, event)
 
     def _decode(self, job: Job, latent: np.ndarray) -> None:
@@ -127,6 +129,7 @@ class Pipeline:
 
     def _respond(self, job: Job, event: Event) -> None:
         if isinstance(event, Preview):
+            job.preview_places.release()
             if np.isfinite(event.image).all():
                 event = Preview(event.step, self._checkpoint.latent_format.preview(event.image))
             else:

@@ -17,6 +17,7 @@ from sampling import StepTable, resolve, step_table
 
 MAX_IMAGES = 8
 MAX_STEPS = 1000
+MAX_PREVIEW_BYTES = 32 * 2**20  # of all previews of a request: Triton keeps what a client does not read
 MAX_SEED = 2**63 - MAX_IMAGES  # image k uses seed + k, which must fit INT64
 
 
@@ -80,7 +81,7 @@ class Request:
     width: int
     guidance_scale: float
     seed: int  # image k uses seed + k
-    preview_interval: int  # steps; 0 sends no previews
+    preview_interval: int  # steps, a multiple of those asked for; 0 sends no previews
     table: StepTable  # what sampler, num_inference_steps, timestep_spacing and eta amount to
     guidance_rescale: float = 0.0  # arXiv 2305.08891 sec. 3.4; 0 is none
     priority: Priority = Priority.NORMAL
@@ -130,7 +131,18 @@ def parse_request(tensors: Mapping[str, np.ndarray], checkpoint: Checkpoint, cal
     if values["seed"] is None:
         values["seed"] = secrets.randbits(32)
     values["priority"] = PRIORITIES[values["priority"]]
+    values["preview_interval"] = _affordable(values, len(table), checkpoint)
     return Request(table=table, caller=caller, **values)
+
+
+def _affordable(values: Mapping[str, Any], num_steps: int, checkpoint: Checkpoint) -> int:
+    """The preview interval of `values`, or its smallest multiple at which all previews keep to MAX_PREVIEW_BYTES."""
+    interval: int = values["preview_interval"]
+    if not interval:
+        return 0
+    cells = values["height"] * values["width"] // checkpoint.vae_factor**2
+    total = num_steps // interval * 3 * cells * values["num_images"]
+    return interval * max(1, math.ceil(total / MAX_PREVIEW_BYTES))
 
 
 def _table(values: dict[str, Any], tensors: Mapping[str, np.ndarray], checkpoint: Checkpoint) -> StepTable:

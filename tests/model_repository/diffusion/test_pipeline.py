@@ -20,6 +20,8 @@ class Answers:
 
     def __init__(self) -> None:
         self.wanted = True
+        self.taken = threading.Event()  # while it is not set, nobody takes a preview
+        self.taken.set()
         self.positions: list[int] = []
         self.steps: list[int] = []
         self.previews: list[np.ndarray] = []
@@ -36,6 +38,7 @@ class Answers:
             case Progress(step):
                 self.steps.append(step)
             case Preview(step, image):
+                assert self.taken.wait(10)
                 self.steps.append(step)
                 self.previews.append(image)
             case Completed(image):
@@ -147,6 +150,21 @@ def test_a_request_hears_every_step_and_then_gets_its_images(ask, metrics):
     assert answers.steps == [0, 1, 2, 3, 4]
     assert answers.images.shape == (3, 128, 128, 3)
     assert [preview.shape for preview in answers.previews] == [(3, 16, 16, 3)]
+
+
+def test_while_nobody_takes_previews_the_loop_goes_on_and_few_are_kept(submit, denoiser):
+    denoiser.gate.clear()
+    answers = submit(num_inference_steps=100, preview_interval=1)
+    answers.taken.clear()
+    denoiser.gate.set()
+    deadline = time.monotonic() + 10
+    while len(denoiser.rows) < 100:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    answers.taken.set()
+    assert answers.over.wait(10)
+    assert answers.steps == [*range(101)], "every step is told, in order"
+    assert 1 <= len(answers.previews) <= 9, "the one that is being sent, and eight that wait"
 
 
 def test_a_request_that_waits_hears_its_place(submit, denoiser, metrics):

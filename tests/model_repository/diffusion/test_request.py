@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+import request as request_module
 from checkpoint import Checkpoint
 from hypothesis import given
 from hypothesis import strategies as st
@@ -124,3 +125,22 @@ def test_a_negative_timeout_is_refused_and_none_waits_for_ever():
     assert parse_parameters({}, 1_500_000).timeout == 1.5
     with pytest.raises(InvalidRequest, match="timeout is -5: use microseconds, 1 or more"):
         parse_parameters({}, 2**64 - 5)
+
+
+@pytest.mark.parametrize(
+    ("fields", "interval"),
+    [
+        ({"preview_interval": 0}, 0),
+        ({"preview_interval": 1}, 1),
+        ({"preview_interval": 1, "num_inference_steps": 1000}, 1),
+        ({"preview_interval": 1, "num_inference_steps": 1000, "num_images": 8}, 6),
+        ({"preview_interval": 2, "num_inference_steps": 1000, "num_images": 8}, 6),
+        ({"preview_interval": 50, "num_inference_steps": 1000, "num_images": 8}, 50),
+    ],
+)
+def test_previews_are_thinned_to_what_a_stream_may_hold(checkpoint, monkeypatch, fields, interval):
+    monkeypatch.setattr(request_module, "MAX_PREVIEW_BYTES", 2**20)
+    request = parse(checkpoint, **fields)
+    assert request.preview_interval == interval
+    if interval:
+        assert request.num_steps // interval * request.num_images * 16 * 16 * 3 <= 2**20
