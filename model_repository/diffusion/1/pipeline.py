@@ -72,10 +72,14 @@ class Pipeline:
         self._log({"request_id": request_id, "outcome": reason.outcome, "error": str(reason)})
 
     def decode(self, latent: np.ndarray) -> np.ndarray:
-        """uint8 (N, H, W, 3) of `latent`, float32 (N, C, h, w)."""
+        """uint8 (N, H, W, 3) of `latent`, float32 (N, C, h, w). Raises NotANumber."""
+        if not np.isfinite(latent).all():
+            raise NotANumber("denoiser", "use a lower guidance_scale, or ")
         rows = self._checkpoint.max_batch("vae_decoder")
-        parts = [latent[i : i + rows] for i in range(0, len(latent), rows)]
-        return np.concatenate([self._vae_decoder(latent=part)["image"] for part in parts])
+        parts = [self._vae_decoder(latent=latent[i : i + rows]) for i in range(0, len(latent), rows)]
+        if not all(np.isfinite(part["magnitude"]).all() for part in parts):
+            raise NotANumber("vae_decoder")
+        return np.concatenate([part["image"] for part in parts])
 
     def close(self) -> None:
         """End after the calls in progress; every unfinished request hears ShuttingDown."""
@@ -91,6 +95,8 @@ class Pipeline:
             return
         try:
             conditioning = self._encoder.conditioning(request)
+            if not all(np.isfinite(array).all() for array in conditioning.values()):
+                raise NotANumber("text_encoder")
             shape = self._checkpoint.latent_format.shape(request.height, request.width)
             self._scheduler.submit(Generation(request, shape, conditioning), job)
         except Exception as reason:
@@ -108,14 +114,14 @@ class Pipeline:
             case _:
                 if event == Progress(0):
                     job.enter_loop()
+                elif isinstance(event, Preview) and not job.preview_places.acquire(blocking=False):
+                    event = Progress(event.step)
                 self._responding.submit(self._respond, job, event)
 
     def _decode(self, job: Job, latent: np.ndarray) -> None:
         try:
             if time.monotonic() >= job.deadline:
                 raise job.overdue()
-            if not np.isfinite(latent).all():
-                raise NotANumber
             last: Event = Completed(self.decode(latent))
         except Exception as reason:
             last = Failed(reason)
@@ -123,7 +129,11 @@ class Pipeline:
 
     def _respond(self, job: Job, event: Event) -> None:
         if isinstance(event, Preview):
-            event = Preview(event.step, self._checkpoint.latent_format.preview(event.image))
+            job.preview_places.release()
+            if np.isfinite(event.image).all():
+                event = Preview(event.step, self._checkpoint.latent_format.preview(event.image))
+            else:
+                event = Progress(event.step)
         if not job.respond(event):
             job.cancel()
 

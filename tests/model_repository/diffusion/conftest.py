@@ -35,7 +35,7 @@ def checkpoint() -> Checkpoint:
         networks={
             "text_encoder": {"max_batch": 16, "inputs": ["input_ids"], "outputs": ["context"]},
             "denoiser": {"max_batch": 32, "inputs": ["sample", "timestep", "context"], "outputs": ["model_output"]},
-            "vae_decoder": {"max_batch": 8, "inputs": ["latent"], "outputs": ["image"]},
+            "vae_decoder": {"max_batch": 8, "inputs": ["latent"], "outputs": ["image", "magnitude"]},
         },
         defaults={
             "sampler": "dpmpp_2m",

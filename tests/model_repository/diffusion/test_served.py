@@ -143,7 +143,7 @@ def test_a_request_that_is_cancelled_before_it_comes_makes_no_step(server):
         asked = inputs(tritonclient.http, {"prompt": PROMPT, "num_inference_steps": 1000})
         for role in ("cancel", "token"):
             with pytest.raises(InferenceServerException, match="the request was cancelled"):
-                client.infer("text_to_image", asked, parameters={role: "overtaken"})
+                client.infer("text_to_image", asked, parameters={role: "overtaken-by-its-own-end"})
     assert server.steps_until_idle() == before
 
 
