@@ -162,15 +162,3 @@ def test_a_killed_launcher_leaves_no_server_behind(start, shipped_repository):
     while socket.socket().connect_ex((host, int(port))) == 0:
         assert time.monotonic() < deadline
         time.sleep(0.2)
-
-
-def test_a_crashed_server_is_told_and_leaves_no_process_behind(start, shipped_repository):
-    launcher = start(shipped_repository, stderr=PIPE)
-    wait_until_ready(launcher)
-    triton = triton_of(launcher.pid)
-    os.kill(triton, signal.SIGSEGV)
-    _, err = launcher.communicate(timeout=30)
-    assert launcher.returncode == 1
-    assert "launcher: Triton ended with code -11" in err
-    group = subprocess.run(["ps", "-o", "stat=", "-g", str(triton)], capture_output=True, text=True).stdout
-    assert all(state.startswith("Z") for state in group.split()), "only what the system has not cleared away yet"
