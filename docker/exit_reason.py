@@ -13,16 +13,23 @@ def exit_reason(code: int, log: str) -> str:
     failed = re.search(r"failed to load '(\w+)' version \d+: (.+)", log)
     if failed and code > 0:
         model, reason = failed.groups()
-        return f"model {model} does not load ({reason.strip()}): {WRITE_AGAIN}"
+        own = stub_reason(log) if "not healthy" in reason else None
+        return f"model {model} does not load ({own or reason.strip()}): {WRITE_AGAIN}"
     if code < 0:
         thrown = thrown_error(log)
         return f"Triton was ended by {_signal_name(-code)}" + (f" ({thrown})" if thrown else "")
     return f"Triton ended with code {code}: {last_error(log) or 'see --verbose'}"
 
 
+def stub_reason(log: str) -> str | None:
+    """What the process of a Python model said before it ended: what nothing caught, or Python's own last words."""
+    said = re.findall(r"^(?:Fatal Python error: .+|.*error while loading shared libraries: .+)$", log, re.MULTILINE)
+    return thrown_error(log) or (said[-1] if said else None)
+
+
 def thrown_error(log: str) -> str | None:
     """The last C++ exception that nothing caught: its type and what it says."""
-    found = re.findall(r"terminate called after throwing an instance of '(.+?)'\s*(?:what\(\):\s*(.+))?", log)
+    found = re.findall(r"terminate called after throwing an instance of '([\w:]+)'\s*(?:what\(\):\s*(.+))?", log)
     return ": ".join(part for part in found[-1] if part) if found else None
 
 

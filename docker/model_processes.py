@@ -17,6 +17,15 @@ def model_processes(triton: int) -> dict[int, str]:
     return found
 
 
+def dead_children(process: int) -> list[int]:
+    """Processes below `process` that have ended, and that it has not noticed."""
+    files = Path(f"/proc/{process}/task").glob("*/children")
+    children = []
+    with contextlib.suppress(OSError):  # a thread has just ended
+        children = [int(child) for file in files for child in file.read_text().split()]
+    return [child for child in children if not is_running(child)]
+
+
 def is_running(process: int) -> bool:
     try:
         state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]

@@ -14,19 +14,21 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
-from exit_reason import exit_reason
+from exit_reason import WRITE_AGAIN, exit_reason, stub_reason
 from grpc_live import grpc_is_live
 from health_check import ATTEMPT, HealthCheck, http_text
 from installation import Installation
 from launch_error import LaunchError
 from memory_limit import bound_memory
-from model_processes import is_running, model_processes
+from model_processes import dead_children, is_running, model_processes
 from options import LOOPBACK
 from triton_options import http_host, triton_options
 from workspace import remove_shared_memory
 
 KILL_TIMEOUT = 20
 """Seconds after which it is ended by force."""
+STUB_GRACE = 5
+"""Seconds in which Triton itself says that the process of a model has ended while it was loaded, if it notices."""
 UTF_8 = {"LC_ALL": "C.UTF-8", "PYTHONUTF8": "1"}
 """For the children's Python: a checkpoint's files, or the folder of its packages, may have names beyond ASCII."""
 
@@ -50,6 +52,7 @@ class Server:
         self._shared_memory = f"{workspace.name}_"
         self._health: HealthCheck | None = None  # once it is ready
         self._model_processes: dict[int, str] = {}  # the model by process id
+        self._stub_dead_since: float | None = None
         command = [
             str(installation.binary),
             f"--model-repository={_linked(arguments.repository, workspace)}",
@@ -91,6 +94,7 @@ class Server:
             if stopping.wait(0.1):
                 return
             self.check_alive()
+            self._check_stubs()
             if time.monotonic() > deadline:
                 raise LaunchError(
                     f"the models were not ready after {self._arguments.ready_timeout:g} s: "
@@ -119,6 +123,22 @@ class Server:
             for process, model in self._model_processes.items():
                 if not is_running(process):
                     raise ServerLost(f"the process of model {model} has died")
+
+    def _check_stubs(self) -> None:
+        """Raises LaunchError if a model's process has ended while it was loaded, and Triton waits for it in vain."""
+        self._model_processes |= model_processes(self._process.pid)
+        dead = dead_children(self._process.pid)
+        if not dead:
+            self._stub_dead_since = None
+            return
+        self._stub_dead_since = self._stub_dead_since or time.monotonic()
+        if time.monotonic() - self._stub_dead_since > STUB_GRACE:
+            reason = stub_reason("".join(self._log)) or "see --verbose"
+            model = self._model_processes.get(dead[0])
+            raise LaunchError(
+                f"the process of {f'model {model}' if model else 'a model'} ended while it was loaded ({reason}): "
+                f"{WRITE_AGAIN}"
+            )
 
     def _reason_for_exit(self, code: int) -> str:
         self._end_stubs()  # those that a crash leaves behind hold the log open

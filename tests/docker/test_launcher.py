@@ -16,7 +16,7 @@ import pytest
 from triton_diffusion import Client, ServerUnavailable
 
 from tests.support.launching import LAUNCHER, launch, wait_until_ready
-from tests.support.processes import processes_of_models, triton_of
+from tests.support.processes import processes_of_models
 
 PROMPT = "a red circle"
 
