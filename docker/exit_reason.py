@@ -3,18 +3,22 @@
 import re
 import signal
 
-NOISE = re.compile(r"CUDA|NVML|DCGM|cuda|GPU metrics")
+NOISE = re.compile("CUDA|NVML|DCGM|GPU metrics", re.IGNORECASE)
 """In errors that every start on a machine without a GPU logs."""
+TRACEBACK = r"\n\nAt:"
+"""Where an error of a Python model goes on with its traceback, as Triton escapes it."""
 WRITE_AGAIN = "write the repository again with `python -m export CHECKPOINT`, or see --verbose"
 
 
 def exit_reason(code: int, log: str) -> str:
     """One line. `code` is negative where a signal ended it, as Popen has it."""
-    failed = re.search(r"failed to load '(\w+)' version \d+: (.+)", log)
+    failed = re.search(r"failed to load '(\w+)' version \d+: (.+)", log) or re.search(
+        r"Poll failed for model directory '(\w+)': (.+)", log
+    )
     if failed and code > 0:
-        model, reason = failed.groups()
+        model, reason = failed[1], failed[2].split(TRACEBACK)[0].strip(' "')
         own = stub_reason(log) if "not healthy" in reason else None
-        return f"model {model} does not load ({own or reason.strip()}): {WRITE_AGAIN}"
+        return f"model {model} does not load ({own or reason}): {WRITE_AGAIN}"
     if code < 0:
         thrown = thrown_error(log)
         return f"Triton was ended by {_signal_name(-code)}" + (f" ({thrown})" if thrown else "")

@@ -7,37 +7,34 @@ Needs nothing but the standard library. A fault at the start is one line on stan
 
 import argparse
 import contextlib
-import json
+import resource
 import shutil
 import signal
 import socket
 import sys
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 from installation import find_installation
 from launch_error import LaunchError
 from options import parse_arguments
 from plans import check_plans
+from repository import check_repository
 from server import Server
 from supervision import say, supervise
 from triton_options import http_host
 from workspace import workspace
 
-MODELS = ("diffusion", "text_to_image")
-"""The models of every repository; the networks beside them differ by checkpoint."""
-WRITE = "write the repository with `python -m export CHECKPOINT`"
 MIN_SHARED_MEMORY = 128 * 2**20
 """Bytes of /dev/shm: tensors travel through it, and the 64 MB that containers get by default run out under load."""
+MIN_FILES = 256
+"""Triton and a model's process open some 70 each, and one for every client."""
 
 
 def check_surroundings(arguments: argparse.Namespace) -> None:
     """Find what Triton would stumble over later, and less clearly. Raises LaunchError."""
+    check_repository(arguments.repository)
     check_plans(arguments.repository)
-    for model in (*MODELS, *read_networks(arguments.repository)):
-        if not (arguments.repository / model / "config.pbtxt").exists():
-            raise LaunchError(f"{arguments.repository / model} is missing or has no config.pbtxt: {WRITE}")
     free = shutil.disk_usage("/dev/shm").free
     if free < MIN_SHARED_MEMORY:
         raise LaunchError(
@@ -46,13 +43,15 @@ def check_surroundings(arguments: argparse.Namespace) -> None:
         )
 
 
-def read_networks(repository: Path) -> list[str]:
-    """Names of the networks that the export lists in `repository`. Raises LaunchError."""
-    checkpoint = repository / "diffusion/1/checkpoint.json"
-    try:
-        return list(json.loads(checkpoint.read_text())["networks"])
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        raise LaunchError(f"{checkpoint} is missing or lists no networks: {WRITE}") from error
+def allow_open_files() -> None:
+    """Allow this process and its children as many open files as the system lets. Raises LaunchError."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most < MIN_FILES:
+        raise LaunchError(
+            f"{most} open files are allowed, {MIN_FILES} are needed: "
+            "allow more with ulimit -n, or docker run --ulimit nofile=1024"
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 @contextlib.contextmanager
@@ -91,6 +90,7 @@ def main() -> int:
     try:
         arguments = parse_arguments()
         with workspace() as folder:
+            allow_open_files()
             installation = find_installation(folder)
             check_surroundings(arguments)
             with reserved_ports(arguments):

@@ -15,13 +15,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from exit_reason import WRITE_AGAIN, exit_reason, stub_reason
-from grpc_live import grpc_is_live
-from health_check import ATTEMPT, HealthCheck, http_text
+from health_check import HealthCheck, grpc_is_live, http_text
 from installation import Installation
 from launch_error import LaunchError
-from memory_limit import bound_memory
-from model_processes import dead_children, is_running, model_processes
 from options import LOOPBACK
+from processes import bound_memory, dead_children, is_running, model_processes
 from triton_options import http_host, triton_options
 from workspace import remove_shared_memory
 
@@ -47,6 +45,7 @@ class Server:
         """`workspace` has a name that is a prefix of nobody else's shared memory."""
         self._arguments = arguments
         self._drain_file = workspace / "draining"
+        self._link = _linked(arguments.repository, workspace)
         self._log: deque[str] = deque(maxlen=2000)
         self._show_log = arguments.verbose
         self._shared_memory = f"{workspace.name}_"
@@ -55,7 +54,7 @@ class Server:
         self._stub_dead_since: float | None = None
         command = [
             str(installation.binary),
-            f"--model-repository={_linked(arguments.repository, workspace)}",
+            f"--model-repository={self._link}",
             f"--backend-directory={installation.backends}",
             f"--backend-config=python,shm-region-prefix-name={self._shared_memory}",
             *triton_options(arguments, installation.options),
@@ -82,6 +81,7 @@ class Server:
     def _read_log(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
+            line = line.replace(str(self._link), str(self._arguments.repository))  # the name that users know
             self._log.append(line)
             if self._show_log:
                 with contextlib.suppress(OSError):  # a full disk: Triton must not wait for somebody to read
@@ -150,7 +150,7 @@ class Server:
         http = self._http_url("v2/health/live")
         host, port = _local(self._arguments.host), self._arguments.grpc_port
         over_http = [lambda: http_text(http) is not None]
-        return over_http if self._arguments.tls_cert else [*over_http, lambda: grpc_is_live(host, port, ATTEMPT)]
+        return over_http if self._arguments.tls_cert else [*over_http, lambda: grpc_is_live(host, port)]
 
     def drain(self) -> None:
         """Refuse new requests and let the running ones finish."""

@@ -1,7 +1,8 @@
-"""The processes of Triton's Python models, as Linux tells of them."""
+"""Processes, as Linux tells of them: those of Triton's Python models, and the bound on the memory of Triton's own."""
 
 import contextlib
 import re
+import resource
 from pathlib import Path
 
 
@@ -32,3 +33,21 @@ def is_running(process: int) -> bool:
     except OSError:
         return False
     return state not in "ZX"
+
+
+def bound_memory(process: int, gibibytes: float) -> None:
+    """Let `process` allocate so much more than it has now.
+
+    Triton 2.51 allocates what the shape in a request says before it looks at the data: 150 bytes make it take 17 GB.
+    With a bound such a request is an error, or ends Triton, which is then started again.
+
+    RLIMIT_DATA counts private writable memory. What is shared with the models' processes, mapped files, and the address
+    space that CUDA reserves do not count, so it may be narrow where RLIMIT_AS may not. Processes that `process` has
+    started before have no limit.
+    """
+    with contextlib.suppress(OSError):  # it has just ended, which is told elsewhere
+        status = Path(f"/proc/{process}/status").read_text()
+        found = re.search(r"^VmData:\s+(\d+) kB$", status, re.MULTILINE)
+        if found:
+            limit = int(found[1]) * 1024 + int(gibibytes * 2**30)
+            resource.prlimit(process, resource.RLIMIT_DATA, (limit, limit))
