@@ -36,3 +36,14 @@ def fuzz(examples: int, **strategies: st.SearchStrategy) -> Callable[[Callable[.
         return run
 
     return decorate
+
+
+def accepted(kind: type[Exception], function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    """The result of `function`; None where it refuses by a `kind` of one line. Nothing else may be raised."""
+    try:
+        return function(*arguments, **options)
+    except kind as error:
+        refusal = str(error)
+    assert 10 < len(refusal) < 1500, refusal
+    assert "\n" not in refusal
+    return None
