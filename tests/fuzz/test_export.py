@@ -92,7 +92,7 @@ def check_reading(folder) -> None:
 
 
 @fuzz(
-    400,
+    100,
     number=st.integers(0, 1000),
     kind=st.sampled_from(["replaced", "replaced", "replaced", "deleted", "truncated", "overwritten", "nested"]),
     place=CUTS,
