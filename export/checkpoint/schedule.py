@@ -12,6 +12,8 @@ BETA_SCHEDULES = ("linear", "scaled_linear", "squaredcos_cap_v2")
 FINAL_SIGMAS_TYPES = ("zero", "sigma_min")
 COPIED = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "prediction_type", "steps_offset")
 
+NUMBERS = {"num_train_timesteps": int, "beta_start": int | float, "beta_end": int | float, "steps_offset": int}
+
 PLAIN = {
     "thresholding": (False, "clips what is denoised, which is meant for pixels and not for latents"),
     "use_flow_sigmas": (False, "samples a flow model"),
@@ -34,6 +36,12 @@ def noise_schedule(path: Path, settings: Mapping[str, Any], family: Family) -> d
                 " checkpoint was not trained for it"
             )
     settings = {"prediction_type": "epsilon", "steps_offset": 0, **settings, **family.scheduler_settings}
+    for key, kinds in NUMBERS.items():
+        if not _is_number(settings[key], kinds):
+            number = "whole number" if kinds is int else "number"
+            raise CheckpointError(f"{path}: {key} is {settings[key]!r}: write a {number}")
+    if not isinstance(settings.get("timestep_spacing", ""), str):
+        raise CheckpointError(f"{path}: timestep_spacing is {settings['timestep_spacing']!r}: write its name")
     _check_choice(path, "prediction_type", settings["prediction_type"], family.prediction_types)
     schedule = {key: settings[key] for key in COPIED}
     schedule["rescale_betas_zero_snr"] = bool(settings.get("rescale_betas_zero_snr"))
@@ -41,7 +49,10 @@ def noise_schedule(path: Path, settings: Mapping[str, Any], family: Family) -> d
     schedule["final_sigmas_type"] = settings.get("final_sigmas_type") or "zero"
     _check_choice(path, "final_sigmas_type", schedule["final_sigmas_type"], FINAL_SIGMAS_TYPES)
     if settings.get("trained_betas") is not None:
-        schedule["trained_betas"] = [float(beta) for beta in settings["trained_betas"]]
+        betas = settings["trained_betas"]
+        if not (isinstance(betas, list) and all(_is_number(beta, int | float) for beta in betas)):
+            raise CheckpointError(f"{path}: trained_betas is no list of numbers: write one for each timestep, or null")
+        schedule["trained_betas"] = [float(beta) for beta in betas]
     if schedule["rescale_betas_zero_snr"] and schedule["prediction_type"] == "epsilon":
         raise CheckpointError(
             f"{path}: prediction_type 'epsilon' is undefined with rescale_betas_zero_snr, which ends in pure noise:"
@@ -52,6 +63,10 @@ def noise_schedule(path: Path, settings: Mapping[str, Any], family: Family) -> d
     except ValueError as error:
         raise CheckpointError(f"{path}: {error}") from error
     return schedule
+
+
+def _is_number(value: Any, kinds: Any) -> bool:
+    return isinstance(value, kinds) and not isinstance(value, bool)
 
 
 def _check_choice(path: Path, key: str, value: Any, allowed: tuple[str, ...]) -> None:
