@@ -17,7 +17,7 @@ from errors import NotANumber, Overloaded, RequestError, ShuttingDown
 from events import Cancelled, Completed, Event, Failed, Preview, Progress
 from job import Job, Respond
 from networks import Network
-from request import Request
+from request import MAX_IMAGES, Request
 from scheduler import Metrics, Scheduler
 
 Log = Callable[[dict[str, object]], None]
@@ -37,7 +37,11 @@ class Pipeline:
         metrics: Metrics,
         log: Log,
     ) -> None:
-        """`networks`: `denoiser` and `vae_decoder`. `max_queue`: images that may wait."""
+        """`networks`: `denoiser` and `vae_decoder`. `max_queue`: images that may wait.
+
+        Raises ValueError where a call of the denoiser takes fewer rows than the largest request needs.
+        """
+        max_active_samples = min(max_active_samples, _room(checkpoint))
         self._checkpoint = checkpoint
         self._encoder = encoder
         self._vae_decoder = networks["vae_decoder"]
@@ -147,6 +151,17 @@ class Pipeline:
             self._metrics.observe("generation_seconds", time.monotonic() - job.began)
             self._metrics.add("requests_in_flight", -1)
             self._log({**job.record(outcome), **error})
+
+
+def _room(checkpoint: Checkpoint) -> int:
+    """Samples that a call of the denoiser takes, all of them guided. Raises ValueError."""
+    rows = checkpoint.max_batch("denoiser")
+    if rows < 2 * MAX_IMAGES:
+        raise ValueError(
+            f"the denoiser takes {rows} rows a call, and a guided request of {MAX_IMAGES} images needs "
+            f"{2 * MAX_IMAGES}: export it for so many"
+        )
+    return rows // 2
 
 
 def _outcome(event: Event) -> tuple[str, dict[str, object]]:

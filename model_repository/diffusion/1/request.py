@@ -40,8 +40,12 @@ FIELDS: tuple[Field, ...] = (
     Integer("num_inference_steps", default_is="the checkpoint's", low=1, high=MAX_STEPS),
     Number("guidance_scale", default_is="the checkpoint's", low=0.0, high=50.0),
     Number("guidance_rescale", 0.0),
-    Text("sampler", default_is="the checkpoint's"),
-    Text("timestep_spacing", default_is="the sampler's"),
+    Text("sampler", default_is="the checkpoint's", allowed_is="the name of a sampler, ours or another program's"),
+    Text(
+        "timestep_spacing",
+        default_is="the checkpoint's, or the named sampler's",
+        allowed_is="the name of a spacing, ours or another program's",
+    ),
     Number("eta", default_is="the sampler's"),
     LongInteger("seed", default_is="drawn, and returned", low=0, high=MAX_SEED),
     Choice("priority", "normal", values=PRIORITIES),
@@ -147,12 +151,11 @@ def _affordable(values: Mapping[str, Any], num_steps: int, checkpoint: Checkpoin
 
 def _table(values: dict[str, Any], tensors: Mapping[str, np.ndarray], checkpoint: Checkpoint) -> StepTable:
     """The step table of `values`, from which it takes the fields that only the table needs. Raises ValueError."""
-    named, spacing_named = "sampler" in tensors, "timestep_spacing" in tensors
-    default = checkpoint.defaults["sampler"]
-    sampler, spacing = resolve(values.pop("sampler"), values["timestep_spacing"] if spacing_named else None)
-    if spacing is None and (not named or sampler == default):
-        spacing = checkpoint.defaults["timestep_spacing"]
-    del values["timestep_spacing"]
+    default = values.pop("timestep_spacing")
+    given = default if "timestep_spacing" in tensors else ""  # which may be sent as well
+    if "sampler" in tensors:
+        default = None  # a sampler that is named comes with its own
+    sampler, spacing = resolve(values.pop("sampler"), given or default or None)
     steps, eta = values.pop("num_inference_steps"), values.pop("eta")
     options = {} if eta is None else {"eta": eta}
     return step_table(checkpoint.noise_schedule, sampler, steps, spacing, **options)

@@ -3,6 +3,7 @@
 import math
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -296,3 +297,10 @@ def test_previews_apply_the_linear_map_of_the_checkpoint(checkpoint):
     assert preview.dtype == np.uint8
     assert preview[0, 0, 0].tolist() == [255, 0, 128]
     assert preview[0, 1, 1].tolist() == [255, 128, 128]
+
+
+def test_a_denoiser_that_takes_too_few_rows_for_a_request_is_refused(checkpoint, denoiser, metrics):
+    few = {**checkpoint.networks, "denoiser": {"max_batch": 8}}
+    networks = {"denoiser": denoiser, "vae_decoder": denoiser}
+    with pytest.raises(ValueError, match=r"takes 8 rows a call, and a guided request of 8 images needs 16"):
+        Pipeline(replace(checkpoint, networks=few), None, networks, 16, 4, metrics, print)

@@ -1,6 +1,7 @@
 """A request's fields, defaults and limits."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -39,6 +40,16 @@ def test_ddpm_and_ddim_default_to_trailing(checkpoint, sampler):
         parse(checkpoint, sampler=sampler, timestep_spacing="trailing"),
     )
     np.testing.assert_array_equal(default.table.coefficients, trailing.table.coefficients)
+
+
+def test_a_named_sampler_comes_with_its_own_spacing_and_an_empty_one_is_none(checkpoint):
+    leading = replace(checkpoint, defaults={**checkpoint.defaults, "timestep_spacing": "leading"})
+    by_default = parse(leading), parse(leading, timestep_spacing=""), parse(leading, timestep_spacing="leading")
+    by_name = parse(leading, sampler="dpmpp_2m"), parse(checkpoint, timestep_spacing="karras")
+    for same in (by_default, by_name):
+        for request in same[1:]:
+            np.testing.assert_array_equal(request.table.coefficients, same[0].table.coefficients)
+    assert not np.array_equal(by_default[0].table.coefficients, by_name[0].table.coefficients)
 
 
 def test_a_seed_of_zero_is_kept(checkpoint):
