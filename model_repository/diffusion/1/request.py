@@ -151,11 +151,12 @@ def _affordable(values: Mapping[str, Any], num_steps: int, checkpoint: Checkpoin
 
 def _table(values: dict[str, Any], tensors: Mapping[str, np.ndarray], checkpoint: Checkpoint) -> StepTable:
     """The step table of `values`, from which it takes the fields that only the table needs. Raises ValueError."""
-    default = values.pop("timestep_spacing")
-    given = default if "timestep_spacing" in tensors else ""  # which may be sent as well
-    if "sampler" in tensors:
-        default = None  # a sampler that is named comes with its own
-    sampler, spacing = resolve(values.pop("sampler"), given or default or None)
+    spacing = values.pop("timestep_spacing")
+    if "sampler" in tensors and "timestep_spacing" not in tensors:
+        spacing = None  # that of the sampler which is named
+    elif not spacing:  # which may be sent, and is none
+        spacing = None if "sampler" in tensors else checkpoint.defaults["timestep_spacing"]
+    sampler, spacing = resolve(values.pop("sampler"), spacing)
     steps, eta = values.pop("num_inference_steps"), values.pop("eta")
     options = {} if eta is None else {"eta": eta}
     return step_table(checkpoint.noise_schedule, sampler, steps, spacing, **options)
