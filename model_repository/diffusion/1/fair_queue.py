@@ -13,13 +13,17 @@ therefore gives some up at the next step, keeps its latent, and goes on from the
 
 import bisect
 import itertools
+import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Sequence
-from typing import Protocol, TypeAlias
+from typing import Generic, Protocol, TypeAlias, TypeVar
 
 from batch import Generation
 from events import Event
+from request import Request
+
+T = TypeVar("T")
 
 Rank: TypeAlias = tuple[int, float, int]
 """Priority, virtual finish, and the order in which they came; the smallest goes first."""
@@ -52,6 +56,30 @@ class Entry:
     @property
     def num_samples(self) -> int:
         return self.generation.num_samples
+
+
+class Turns(Generic[T]):
+    """Items that are taken one at a time: by priority, and within one callers take turns. Safe from every thread."""
+
+    def __init__(self) -> None:
+        self._flows: dict[tuple[int, object], deque[T]] = {}  # the one whose turn it is first
+        self._one_at_a_time = threading.Lock()
+
+    def put(self, item: T, request: Request) -> None:
+        with self._one_at_a_time:
+            self._flows.setdefault((request.priority, request.caller or object()), deque()).append(item)
+
+    def take(self) -> T | None:
+        """The next item; None where there is none."""
+        with self._one_at_a_time:
+            if not self._flows:
+                return None
+            flow = min(self._flows, key=lambda flow: flow[0])
+            items = self._flows.pop(flow)
+            item = items.popleft()
+            if items:
+                self._flows[flow] = items
+            return item
 
 
 class FairQueue:

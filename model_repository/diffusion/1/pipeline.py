@@ -15,6 +15,7 @@ from checkpoint import Checkpoint
 from conditioning import PromptEncoder
 from errors import NotANumber, Overloaded, RequestError, ShuttingDown
 from events import Cancelled, Completed, Event, Failed, Preview, Progress
+from fair_queue import Turns
 from job import Job, Respond
 from networks import Network
 from request import MAX_IMAGES, Request
@@ -49,6 +50,7 @@ class Pipeline:
         self._log = log
         self._admission = Admission(max_active_samples, max_queue)
         self._scheduler = Scheduler(networks["denoiser"], max_active_samples, metrics)
+        self._to_encode: Turns[Job] = Turns()
         self._encoding = ThreadPoolExecutor(1, thread_name_prefix="encoder")
         self._decoding = ThreadPoolExecutor(1, thread_name_prefix="decoder")
         self._responding = ThreadPoolExecutor(1, thread_name_prefix="responder")
@@ -63,10 +65,12 @@ class Pipeline:
             self.refuse(reason, respond, request_id)
             return job
         self._metrics.add("requests_in_flight", 1)
+        self._to_encode.put(job, request)
         try:
-            self._encoding.submit(self._encode, job)
+            self._encoding.submit(self._encode_next)
         except RuntimeError:  # the executor is shut down
-            job.report(Failed(ShuttingDown()))
+            while (left := self._to_encode.take()) is not None:
+                left.report(Failed(ShuttingDown()))
         return job
 
     def refuse(self, reason: RequestError, respond: Respond, request_id: str) -> None:
@@ -92,8 +96,16 @@ class Pipeline:
         self._decoding.shutdown()
         self._responding.shutdown()
 
+    def _encode_next(self) -> None:
+        job = self._to_encode.take()
+        if job is not None:
+            self._encode(job)
+
     def _encode(self, job: Job) -> None:
         request = job.request
+        if job.cancelled:
+            job.report(Cancelled())
+            return
         if time.monotonic() >= job.deadline:
             job.expire()
             return
