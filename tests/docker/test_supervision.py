@@ -79,7 +79,7 @@ def test_a_busy_triton_is_not_taken_for_one_that_hangs(start, shipped_repository
     triton = triton_of(launcher.pid)
     large = '{"inputs": [{"name": "prompt", "datatype": "BYTES", "shape": [1], "data": ["%s"]}]}' % ("x" * 2**20)
     with Client(server.grpc_url) as client, ThreadPoolExecutor(40) as pool:
-        full = [pool.submit(image, client, 60) for _ in range(32)]
+        full = [pool.submit(image, client, 25) for _ in range(24)]
         while not all(request.done() for request in full):
             list(pool.map(lambda _: ask(server, large), range(8)))
         assert all(request.result().any() for request in full)
