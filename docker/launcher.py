@@ -21,7 +21,8 @@ from options import parse_arguments
 from plans import check_plans
 from repository import check_repository
 from server import Server
-from supervision import say, supervise
+from supervision import supervise
+from triton_log import finish_showing, show
 from triton_options import http_host
 from workspace import workspace
 
@@ -96,8 +97,10 @@ def main() -> int:
             with reserved_ports(arguments):
                 supervise(lambda: Server(installation, arguments, folder), arguments, stopping)
     except LaunchError as error:
-        say(f"launcher: {error}", error=True)
+        show(f"launcher: {error}\n")
         return 1
+    finally:
+        finish_showing()
     return 0
 
 

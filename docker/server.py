@@ -7,19 +7,17 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
-from exit_reason import WRITE_AGAIN, exit_reason, stub_reason
 from health_check import HealthCheck, grpc_is_live, http_text
 from installation import Installation
 from launch_error import LaunchError
 from options import LOOPBACK
 from processes import bound_memory, dead_children, is_running, model_processes
+from triton_log import WRITE_AGAIN, TritonLog, exit_reason, stub_reason
 from triton_options import http_host, triton_options
 from workspace import remove_shared_memory
 
@@ -45,16 +43,14 @@ class Server:
         """`workspace` has a name that is a prefix of nobody else's shared memory."""
         self._arguments = arguments
         self._drain_file = workspace / "draining"
-        self._link = _linked(arguments.repository, workspace)
-        self._log: deque[str] = deque(maxlen=2000)
-        self._show_log = arguments.verbose
         self._shared_memory = f"{workspace.name}_"
         self._health: HealthCheck | None = None  # once it is ready
         self._model_processes: dict[int, str] = {}  # the model by process id
         self._stub_dead_since: float | None = None
+        link = _linked(arguments.repository, workspace)
         command = [
             str(installation.binary),
-            f"--model-repository={self._link}",
+            f"--model-repository={link}",
             f"--backend-directory={installation.backends}",
             f"--backend-config=python,shm-region-prefix-name={self._shared_memory}",
             *triton_options(arguments, installation.options),
@@ -75,17 +71,9 @@ class Server:
             start_new_session=True,  # Ctrl-C reaches the launcher alone, which drains first
             preexec_fn=_end_with_parent,
         )
-        self._log_reader = threading.Thread(target=self._read_log, daemon=True)
-        self._log_reader.start()
-
-    def _read_log(self) -> None:
         assert self._process.stdout is not None
-        for line in self._process.stdout:
-            line = line.replace(str(self._link), str(self._arguments.repository))  # the name that users know
-            self._log.append(line)
-            if self._show_log:
-                with contextlib.suppress(OSError):  # a full disk: Triton must not wait for somebody to read
-                    sys.stderr.write(line)
+        known = str(arguments.repository)  # to users, who never see the link
+        self._log = TritonLog((line.replace(str(link), known) for line in self._process.stdout), arguments.verbose)
 
     def wait_until_ready(self, stopping: threading.Event) -> None:
         """Return when every model is loaded and warm, or `stopping` is set. Raises LaunchError or ServerLost."""
@@ -101,7 +89,7 @@ class Server:
                     "allow more with --ready-timeout, or look at what they do with --verbose"
                 )
         self.check_alive()  # it was this Triton that answered
-        self._show_log = True
+        self._log.shown = True
         self._model_processes = model_processes(self._process.pid)
         bound_memory(self._process.pid, self._arguments.request_memory)
         self._health = HealthCheck(*self._health_questions())
@@ -133,7 +121,7 @@ class Server:
             return
         self._stub_dead_since = self._stub_dead_since or time.monotonic()
         if time.monotonic() - self._stub_dead_since > STUB_GRACE:
-            reason = stub_reason("".join(self._log)) or "see --verbose"
+            reason = stub_reason(self._log.text()) or "see --verbose"
             model = self._model_processes.get(dead[0])
             raise LaunchError(
                 f"the process of {f'model {model}' if model else 'a model'} ended while it was loaded ({reason}): "
@@ -142,8 +130,7 @@ class Server:
 
     def _reason_for_exit(self, code: int) -> str:
         self._end_stubs()  # those that a crash leaves behind hold the log open
-        self._log_reader.join(timeout=2)
-        return exit_reason(code, "".join(self._log))
+        return exit_reason(code, self._log.text(wait=2))
 
     def _health_questions(self) -> list[Callable[[], bool]]:
         """Over HTTP, and over gRPC unless that wants TLS."""

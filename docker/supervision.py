@@ -2,13 +2,13 @@
 
 import argparse
 import contextlib
-import sys
 import threading
 import time
 from collections.abc import Callable
 
 from launch_error import LaunchError
 from server import Server, ServerLost
+from triton_log import show
 from triton_options import http_host
 
 WITHIN = 600.0
@@ -38,7 +38,7 @@ def supervise(start: Callable[[], Server], arguments: argparse.Namespace, stoppi
                 raise LaunchError(
                     f"{loss}, after {len(losses) - 1} restarts in {WITHIN / 60:g} minutes: see --verbose"
                 ) from loss
-            say(f"launcher: {loss}: starting Triton again", error=True)
+            show(f"launcher: {loss}: starting Triton again\n")
         finally:
             server.kill()
 
@@ -48,17 +48,13 @@ def _serve(server: Server, arguments: argparse.Namespace, stopping: threading.Ev
     server.wait_until_ready(stopping)
     if not stopping.is_set():
         grpc = "grpcs" if arguments.tls_cert else "grpc"
-        say(
-            f"ready: http://{http_host(arguments)}:{arguments.http_port}  "
-            f"{grpc}://{arguments.host}:{arguments.grpc_port}  "
-            f"metrics http://{arguments.metrics_host}:{arguments.metrics_port}/metrics"
-        )
+        with contextlib.suppress(OSError):  # a full disk, or nobody who reads
+            print(
+                f"ready: http://{http_host(arguments)}:{arguments.http_port}  "
+                f"{grpc}://{arguments.host}:{arguments.grpc_port}  "
+                f"metrics http://{arguments.metrics_host}:{arguments.metrics_port}/metrics",
+                flush=True,
+            )
     while not stopping.wait(0.2):
         server.check_alive()
     server.drain()
-
-
-def say(line: str, error: bool = False) -> None:
-    """Print `line`. A disk that is full of logs, or a reader that is gone, does not end the server."""
-    with contextlib.suppress(OSError):
-        print(line, file=sys.stderr if error else sys.stdout, flush=True)

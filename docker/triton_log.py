@@ -1,13 +1,77 @@
-"""The reason why a Triton has ended, from its exit code and its log."""
+"""Triton's log: passed on, kept for a while, and read for the reason why Triton has ended.
 
+Who reads the launcher's standard error may be slow or stopped, and the disk of logs full. Triton and its models must
+not wait for that, so lines then are left out.
+"""
+
+import contextlib
+import queue
 import re
 import signal
+import sys
+import threading
+from collections import deque
+from collections.abc import Iterable
 
 NOISE = re.compile("CUDA|NVML|DCGM|GPU metrics", re.IGNORECASE)
 """In errors that every start on a machine without a GPU logs."""
 TRACEBACK = r"\n\nAt:"
 """Where an error of a Python model goes on with its traceback, as Triton escapes it."""
 WRITE_AGAIN = "write the repository again with `python -m export CHECKPOINT`, or see --verbose"
+
+
+MOST_WAITING = 2000
+"""Lines that wait for a slow reader; more are left out."""
+
+
+class TritonLog:
+    """Reads `lines` to their end, and shows them on standard error from when `shown` is set."""
+
+    def __init__(self, lines: Iterable[str], shown: bool) -> None:
+        self.shown = shown
+        self._kept: deque[str] = deque(maxlen=2000)
+        self._reader = threading.Thread(target=self._read, args=(lines,), daemon=True)
+        self._reader.start()
+
+    def text(self, wait: float = 0) -> str:
+        """The newest lines; of a Triton that has ended all of them, for which it waits so many seconds at most."""
+        self._reader.join(timeout=wait)
+        return "".join(self._kept.copy())
+
+    def _read(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self._kept.append(line)
+            if self.shown:
+                show(line)
+
+
+def show(line: str) -> None:
+    """Write `line` to standard error when its reader is ready for it."""
+    with contextlib.suppress(queue.Full):
+        _waiting.put_nowait(line)
+
+
+def finish_showing(seconds: float = 2) -> None:
+    """Wait until all lines are shown, so many seconds at most."""
+    ended = threading.Event()
+    with contextlib.suppress(queue.Full):
+        _waiting.put(ended, timeout=seconds)
+        ended.wait(seconds)
+
+
+def _write() -> None:
+    while True:
+        line = _waiting.get()
+        if isinstance(line, threading.Event):
+            line.set()
+            continue
+        with contextlib.suppress(OSError):  # a full disk
+            sys.stderr.write(line)
+            sys.stderr.flush()
+
+
+_waiting: "queue.Queue[str | threading.Event]" = queue.Queue(MOST_WAITING)
+threading.Thread(target=_write, daemon=True).start()
 
 
 def exit_reason(code: int, log: str) -> str:

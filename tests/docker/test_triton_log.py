@@ -3,7 +3,7 @@
 import signal
 
 import pytest
-from exit_reason import exit_reason
+from triton_log import exit_reason
 
 START = """\
 W1126 00:11:31.000000 1 pinned_memory_manager.cc:273] "Unable to allocate pinned system memory: CUDA driver version"
