@@ -7,8 +7,9 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 
-SECONDS = 20.0  # for each piece of an answer
+SECONDS = 10.0  # for each piece of an answer
 PATIENCE = 0.5
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 CHUNKED = re.compile(rb"\r\ntransfer-encoding: *chunked", re.IGNORECASE)
 LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
@@ -33,8 +34,8 @@ def send(url: str, raw: bytes) -> Answer:
         try:
             if not select.select([connection], [], [], PATIENCE)[0]:
                 connection.shutdown(socket.SHUT_WR)
-            while not _whole(received) and (chunk := connection.recv(65536)):
-                received += chunk
+            while not _whole(received, raw.startswith(b"HEAD")) and (chunk := connection.recv(65536)):
+                received = (received + chunk).removeprefix(CONTINUE)
         except ConnectionError:
             pass
     head, _, body = received.partition(b"\r\n\r\n")
@@ -48,8 +49,11 @@ def send(url: str, raw: bytes) -> Answer:
     return Answer(int(found[1]) if found else 0, body, time.monotonic() - start)
 
 
-def _whole(received: bytes) -> bool:
+def _whole(received: bytes, bare: bool) -> bool:
+    """True once the answer is there; it is `bare` where it has no body whatever its headers say."""
     head, end, body = received.partition(b"\r\n\r\n")
+    if end and (bare or re.match(rb"HTTP/1.1 (1..|204|304)", head)):
+        return True
     if CHUNKED.search(head):
         return body.endswith(b"0\r\n\r\n")
     length = LENGTH.search(head)
