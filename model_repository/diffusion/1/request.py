@@ -152,11 +152,9 @@ def _affordable(values: Mapping[str, Any], num_steps: int, checkpoint: Checkpoin
 def _table(values: dict[str, Any], tensors: Mapping[str, np.ndarray], checkpoint: Checkpoint) -> StepTable:
     """The step table of `values`, from which it takes the fields that only the table needs. Raises ValueError."""
     spacing = values.pop("timestep_spacing")
-    if "sampler" in tensors and "timestep_spacing" not in tensors:
-        spacing = None  # that of the sampler which is named
-    elif not spacing:  # which may be sent, and is none
-        spacing = None if "sampler" in tensors else checkpoint.defaults["timestep_spacing"]
-    sampler, spacing = resolve(values.pop("sampler"), spacing)
+    asked = spacing if "timestep_spacing" in tensors else ""  # which may be sent, too
+    default = None if "sampler" in tensors else checkpoint.defaults["timestep_spacing"]  # a named one has its own
+    sampler, spacing = resolve(values.pop("sampler"), asked or default)
     steps, eta = values.pop("num_inference_steps"), values.pop("eta")
     options = {} if eta is None else {"eta": eta}
     return step_table(checkpoint.noise_schedule, sampler, steps, spacing, **options)
