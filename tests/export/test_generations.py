@@ -45,8 +45,7 @@ def repository(checkpoint: Path, hand_written: Path) -> Path:
 
 
 def run(repository: Path, name: str, **feed: np.ndarray) -> np.ndarray:
-    output, *_ = onnxruntime.InferenceSession(repository / name / "1/model.onnx").run(None, feed)
-    return output
+    return onnxruntime.InferenceSession(repository / name / "1/model.onnx").run(None, feed)[0]
 
 
 def test_checkpoint_json(repository: Path) -> None:

@@ -1,7 +1,7 @@
 """A job: one request from its acceptance to its last response."""
 
-import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import TypeAlias
 
@@ -13,8 +13,8 @@ Respond: TypeAlias = Callable[[Event], bool]
 """Send the response to an event; False where nobody waits for the next one any more."""
 
 
-UNSENT_PREVIEWS = 8
-"""Previews of a job that may wait to be sent; of more, each is left out until some have gone."""
+UNSENT = 8
+"""Events of a job that may wait to be sent; each that comes meanwhile is left out, for newer ones follow."""
 
 
 class Job:
@@ -32,7 +32,7 @@ class Job:
         self.request = request
         self.respond = respond
         self.cancelled = False
-        self.preview_places = threading.Semaphore(UNSENT_PREVIEWS)
+        self.unsent: deque[Event] = deque()
         self.began = time.monotonic()
         self.deadline = self.began + timeout
         self._request_id = request_id

@@ -5,6 +5,7 @@ Encoding and decoding have a thread each, so that the loop never waits for them,
 
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
@@ -16,7 +17,7 @@ from conditioning import PromptEncoder
 from errors import NotANumber, Overloaded, RequestError, ShuttingDown
 from events import Cancelled, Completed, Event, Failed, Preview, Progress
 from fair_queue import Turns
-from job import Job, Respond
+from job import UNSENT, Job, Respond
 from networks import Network
 from request import MAX_IMAGES, Request
 from scheduler import Metrics, Scheduler
@@ -51,8 +52,10 @@ class Pipeline:
         self._admission = Admission(max_active_samples, max_queue)
         self._scheduler = Scheduler(networks["denoiser"], max_active_samples, metrics)
         self._to_encode: Turns[Job] = Turns()
+        self._to_decode: Turns[tuple[Job, np.ndarray]] = Turns()
         self._encoding = ThreadPoolExecutor(1, thread_name_prefix="encoder")
         self._decoding = ThreadPoolExecutor(1, thread_name_prefix="decoder")
+        self._ended: deque[tuple[Job, Event]] = deque()  # with the last response to each
         self._responding = ThreadPoolExecutor(1, thread_name_prefix="responder")
         metrics.add("max_active_samples", max_active_samples)
 
@@ -124,15 +127,21 @@ class Pipeline:
             self._admission.leave(job.request)
         match event:
             case Completed(latent):
-                self._decoding.submit(self._decode, job, latent)
+                self._to_decode.put((job, latent), job.request)
+                self._decoding.submit(self._decode_next)
             case Failed() | Cancelled():
-                self._responding.submit(self._end, job, event)
+                self._last(job, event)
             case _:
                 if event == Progress(0):
                     job.enter_loop()
-                elif isinstance(event, Preview) and not job.preview_places.acquire(blocking=False):
-                    event = Progress(event.step)
-                self._responding.submit(self._respond, job, event)
+                if len(job.unsent) < UNSENT:
+                    job.unsent.append(event)
+                    self._responding.submit(self._respond, job)
+
+    def _decode_next(self) -> None:
+        waiting = self._to_decode.take()
+        if waiting is not None:
+            self._decode(*waiting)
 
     def _decode(self, job: Job, latent: np.ndarray) -> None:
         try:
@@ -141,11 +150,20 @@ class Pipeline:
             last: Event = Completed(self.decode(latent))
         except Exception as reason:
             last = Failed(reason)
-        self._responding.submit(self._end, job, last)
+        self._last(job, last)
 
-    def _respond(self, job: Job, event: Event) -> None:
+    def _last(self, job: Job, event: Event) -> None:
+        """Send the last response to `job`, before what others hear on the way."""
+        self._ended.append((job, event))
+        self._responding.submit(self._end)
+
+    def _respond(self, job: Job) -> None:
+        self._end()
+        while job.unsent:
+            self._send(job, job.unsent.popleft())
+
+    def _send(self, job: Job, event: Event) -> None:
         if isinstance(event, Preview):
-            job.preview_places.release()
             if np.isfinite(event.image).all():
                 event = Preview(event.step, self._checkpoint.latent_format.preview(event.image))
             else:
@@ -153,8 +171,15 @@ class Pipeline:
         if not job.respond(event):
             job.cancel()
 
-    def _end(self, job: Job, event: Event) -> None:
-        """Send the last response, and count and log the job."""
+    def _end(self) -> None:
+        """Send the last responses that are due, and count and log their jobs."""
+        while self._ended:
+            job, event = self._ended.popleft()
+            while job.unsent:
+                self._send(job, job.unsent.popleft())
+            self._close(job, event)
+
+    def _close(self, job: Job, event: Event) -> None:
         outcome, error = _outcome(event)
         try:
             job.respond(event)

@@ -23,7 +23,7 @@ def session(repository: Path, name: str) -> onnxruntime.InferenceSession:
 
 
 def run(graph: onnxruntime.InferenceSession, **feed: np.ndarray) -> np.ndarray:
-    output, *_ = graph.run(None, feed)
+    output = graph.run(None, feed)[0]
     return output
 
 

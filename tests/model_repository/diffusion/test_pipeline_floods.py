@@ -19,8 +19,9 @@ def test_while_nobody_takes_previews_the_loop_goes_on_and_few_are_kept(submit, d
         time.sleep(0.01)
     answers.taken.set()
     assert answers.over.wait(10)
-    assert answers.steps == [*range(101)], "every step is told, in order"
-    assert 1 <= len(answers.previews) <= 9, "the one that is being sent, and eight that wait"
+    assert answers.steps == sorted(set(answers.steps))
+    assert 8 <= len(answers.steps) <= 11, "what went before, the one that is being sent, and eight that wait"
+    assert answers.images is not None
 
 
 def test_prompts_are_encoded_by_priority_and_callers_take_turns(submit, encoding_gate, encoded):
