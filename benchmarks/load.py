@@ -1,4 +1,4 @@
-"""The load test of this machine: python -m benchmarks.load [--output FOLDER] [--record docs]
+"""The load test of this machine: python -m benchmarks.load [--output FOLDER] [--record docs/records]
 
 What `triton-diffusion bench` does, on servers of its own: the repository as it is, the same with one active sample,
 which is step-level batching switched off, and, without a server, the same loop and graphs in this process. Both servers

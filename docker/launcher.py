@@ -1,4 +1,4 @@
-"""Starts Triton the same way everywhere, says when it can serve, and drains it before it stops.
+"""Starts Triton the same way everywhere, says when it can serve, starts it again when it is lost, drains it to stop.
 
     python docker/launcher.py [--repository model_repository] [--http-port 8000] ...
 
@@ -6,40 +6,36 @@ Needs nothing but the standard library. A fault at the start is one line on stan
 """
 
 import argparse
-import json
+import contextlib
+import resource
 import shutil
 import signal
 import socket
 import sys
-import tempfile
 import threading
-import time
-from collections import deque
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Iterator
 
 from installation import find_installation
 from launch_error import LaunchError
 from options import parse_arguments
 from plans import check_plans
-from server import ModelLost, Server
+from repository import check_repository
+from server import Server
+from supervision import supervise
+from triton_log import finish_showing, show
 from triton_options import http_host
+from workspace import workspace
 
-MODELS = ("diffusion", "text_to_image")
-"""The models of every repository; the networks beside them differ by checkpoint."""
-WRITE = "write the repository with `python -m export CHECKPOINT`"
 MIN_SHARED_MEMORY = 128 * 2**20
 """Bytes of /dev/shm: tensors travel through it, and the 64 MB that containers get by default run out under load."""
-MOST_LOSSES, WITHIN = 5, 600.0
-"""So many lost models within so many seconds are a fault that starting again does not mend."""
+MIN_FILES = 256
+"""Triton and a model's process open some 70 each, and one for every client."""
 
 
 def check_surroundings(arguments: argparse.Namespace) -> None:
     """Find what Triton would stumble over later, and less clearly. Raises LaunchError."""
+    check_repository(arguments.repository)
     check_plans(arguments.repository)
-    for model in (*MODELS, *read_networks(arguments.repository)):
-        if not (arguments.repository / model / "config.pbtxt").exists():
-            raise LaunchError(f"{arguments.repository / model} is missing or has no config.pbtxt: {WRITE}")
     free = shutil.disk_usage("/dev/shm").free
     if free < MIN_SHARED_MEMORY:
         raise LaunchError(
@@ -48,91 +44,64 @@ def check_surroundings(arguments: argparse.Namespace) -> None:
         )
 
 
-def read_networks(repository: Path) -> list[str]:
-    """Names of the networks that the export lists in `repository`. Raises LaunchError."""
-    checkpoint = repository / "diffusion/1/checkpoint.json"
-    try:
-        return list(json.loads(checkpoint.read_text())["networks"])
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        raise LaunchError(f"{checkpoint} is missing or lists no networks: {WRITE}") from error
+def allow_open_files() -> None:
+    """Allow this process and its children as many open files as the system lets. Raises LaunchError."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most < MIN_FILES:
+        raise LaunchError(
+            f"{most} open files are allowed, {MIN_FILES} are needed: "
+            "allow more with ulimit -n, or docker run --ulimit nofile=1024"
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-def take_ports(arguments: argparse.Namespace) -> None:
-    """Replace ports of 0 by free ones, and check that the others are free. Raises LaunchError."""
-    probes = []
+@contextlib.contextmanager
+def reserved_ports(arguments: argparse.Namespace) -> Iterator[None]:
+    """Replace ports of 0 by free ones, check that the others are free, and keep them from other launchers.
+
+    Raises LaunchError.
+    """
     hosts = {"http_port": http_host(arguments), "grpc_port": arguments.host, "metrics_port": arguments.metrics_host}
-    for name, host in hosts.items():
-        port = getattr(arguments, name)
-        probe = socket.socket()
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port in TIME_WAIT is free for Triton
-        probes.append(probe)  # held until all are chosen, or one could be chosen twice
-        try:
-            probe.bind((host, port))
-            probe.listen()  # with SO_REUSEADDR, only this tells that another process listens
-        except OSError as error:
-            raise LaunchError(
-                f"cannot listen on {host}:{port} ({error.strerror}): stop what uses the port, "
-                f"or choose another with --{name.replace('_', '-')}"
-            ) from error
-        setattr(arguments, name, probe.getsockname()[1])
-    for probe in probes:
-        probe.close()
+    with contextlib.ExitStack() as reserved:
+        with contextlib.ExitStack() as probes:  # held until all are chosen, or one could be chosen twice
+            for name, host in hosts.items():
+                probe = probes.enter_context(socket.socket())
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # one in TIME_WAIT is free for Triton
+                port = getattr(arguments, name)
+                try:
+                    probe.bind((host, port))
+                    probe.listen()  # with SO_REUSEADDR, only this tells that another process listens
+                    setattr(arguments, name, probe.getsockname()[1])
+                    # Triton listens only when the models are loaded. Until then, and while it starts again, other
+                    # launchers find the port taken by this name, which the kernel frees with the process.
+                    lock = reserved.enter_context(socket.socket(socket.AF_UNIX))
+                    lock.bind(f"\0triton-diffusion {host}:{getattr(arguments, name)}")
+                except OSError as error:
+                    raise LaunchError(
+                        f"cannot listen on {host}:{port} ({error.strerror}): stop what uses the port, "
+                        f"or choose another with --{name.replace('_', '-')}"
+                    ) from error
+        yield
 
 
 def main() -> int:
     stopping = threading.Event()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signal_number, lambda *_: stopping.set())
-    with tempfile.TemporaryDirectory(prefix="triton-diffusion-") as workspace:
-        try:
-            arguments = parse_arguments()
-            installation = find_installation(Path(workspace))
+    try:
+        arguments = parse_arguments()
+        with workspace() as folder:
+            allow_open_files()
+            installation = find_installation(folder)
             check_surroundings(arguments)
-            take_ports(arguments)
-            supervise(lambda: Server(installation, arguments, Path(workspace) / "draining"), arguments, stopping)
-        except LaunchError as error:
-            print(f"launcher: {error}", file=sys.stderr)
-            return 1
+            with reserved_ports(arguments):
+                supervise(lambda: Server(installation, arguments, folder), arguments, stopping)
+    except LaunchError as error:
+        show(f"launcher: {error}\n")
+        return 1
+    finally:
+        finish_showing()
     return 0
-
-
-def supervise(start: Callable[[], Server], arguments: argparse.Namespace, stopping: threading.Event) -> None:
-    """Keep a server running until `stopping` is set; start another if the process of a model has died.
-
-    Raises LaunchError if it does not start, ends by itself, or loses models again and again.
-    """
-    losses: deque[float] = deque(maxlen=MOST_LOSSES)
-    while True:
-        server = start()
-        try:
-            serve(server, arguments, stopping)
-            return
-        except ModelLost as loss:
-            server.kill()
-            losses.append(time.monotonic())
-            if len(losses) == MOST_LOSSES and losses[-1] - losses[0] < WITHIN:
-                raise LaunchError(
-                    f"{loss}, the {MOST_LOSSES}th time in {WITHIN / 60:g} minutes: see --verbose"
-                ) from loss
-            print(f"launcher: {loss}: starting Triton again", file=sys.stderr, flush=True)
-        finally:
-            server.stop()
-
-
-def serve(server: Server, arguments: argparse.Namespace, stopping: threading.Event) -> None:
-    """Run `server` until `stopping` is set. Raises LaunchError or ModelLost."""
-    server.wait_until_ready(stopping)
-    if not stopping.is_set():
-        grpc = "grpcs" if arguments.tls_cert else "grpc"
-        print(
-            f"ready: http://{http_host(arguments)}:{arguments.http_port}  "
-            f"{grpc}://{arguments.host}:{arguments.grpc_port}  "
-            f"metrics http://{arguments.metrics_host}:{arguments.metrics_port}/metrics",
-            flush=True,
-        )
-    while not stopping.wait(0.2):
-        server.check_alive()
-    server.drain()
 
 
 if __name__ == "__main__":

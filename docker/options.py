@@ -26,6 +26,24 @@ def parse_arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--drain-timeout", type=float, default=60, help="seconds that running requests may take to finish"
     )
+    parser.add_argument(
+        "--health-timeout",
+        type=_positive,
+        default=30,
+        help="seconds without an answer to its health check after which Triton is started again",
+    )
+    parser.add_argument(
+        "--max-restarts",
+        type=_count,
+        default=20,
+        help="times that Triton may be started again within 10 minutes; after the next loss the launcher ends",
+    )
+    parser.add_argument(
+        "--request-memory",
+        type=_positive,
+        default=4,
+        help="GiB that Triton's own process may allocate beyond what it has once the models are loaded",
+    )
     parser.add_argument("--max-queue", type=_count, help="images that may wait; more are refused (default: 64)")
     parser.add_argument("--verbose", action="store_true", help="show Triton's log while the models load")
     _add_addresses(parser.add_argument_group("addresses"))
@@ -87,6 +105,12 @@ def _count(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is no count: use a whole number from 0 on")
     return int(text)
+
+
+def _positive(text: str) -> float:
+    if not re.fullmatch(r"\d+(\.\d+)?", text, re.ASCII) or float(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not usable: use a number, more than 0")
+    return float(text)
 
 
 def _url(text: str) -> str:

@@ -5,106 +5,139 @@ import contextlib
 import ctypes
 import os
 import re
-import secrets
 import signal
 import subprocess
-import sys
 import threading
 import time
-import urllib.request
-from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 
+from health_check import HealthCheck, grpc_is_live, http_text
 from installation import Installation
 from launch_error import LaunchError
 from options import LOOPBACK
+from processes import bound_memory, dead_children, is_running, model_processes
+from triton_log import WRITE_AGAIN, TritonLog, exit_reason, stub_reason
 from triton_options import http_host, triton_options
+from workspace import remove_shared_memory
 
 KILL_TIMEOUT = 20
 """Seconds after which it is ended by force."""
-SHARED_MEMORY = Path("/dev/shm")
+STUB_GRACE = 5
+"""Seconds in which Triton itself says that the process of a model has ended while it was loaded, if it notices."""
+UTF_8 = {"LC_ALL": "C.UTF-8", "PYTHONUTF8": "1"}
+"""For the children's Python: a checkpoint's files, or the folder of its packages, may have names beyond ASCII."""
 
 
-class ModelLost(Exception):
-    """The process of a Python model has died. Triton 2.51 never answers the requests that were in it."""
+class ServerLost(Exception):
+    """A Triton that has crashed or hangs, or has lost the process of a Python model.
+
+    Triton 2.51 never answers the requests that were in such a process.
+    """
 
 
 class Server:
     """A running tritonserver."""
 
-    def __init__(self, installation: Installation, arguments: argparse.Namespace, drain_file: Path) -> None:
+    def __init__(self, installation: Installation, arguments: argparse.Namespace, workspace: Path) -> None:
+        """`workspace` has a name that is a prefix of nobody else's shared memory."""
         self._arguments = arguments
-        self._drain_file = drain_file
-        self._early_log: deque[str] = deque(maxlen=2000)
-        self._show_log = arguments.verbose
-        self._region_prefix = f"triton_diffusion_{os.getpid()}_{secrets.token_hex(4)}_"
+        self._drain_file = workspace / "draining"
+        self._shared_memory = f"{workspace.name}_"
+        self._health: HealthCheck | None = None  # once it is ready
         self._model_processes: dict[int, str] = {}  # the model by process id
+        self._stub_dead_since: float | None = None
+        link = _linked(arguments.repository, workspace)
         command = [
             str(installation.binary),
-            f"--model-repository={arguments.repository.resolve()}",
+            f"--model-repository={link}",
             f"--backend-directory={installation.backends}",
-            f"--backend-config=python,shm-region-prefix-name={self._region_prefix}",
+            f"--backend-config=python,shm-region-prefix-name={self._shared_memory}",
             *triton_options(arguments, installation.options),
         ]
         self._process = subprocess.Popen(
             command,
-            env={**os.environ, **installation.environment, **_settings_of_diffusion(arguments, drain_file)},
+            env={
+                **os.environ,
+                **UTF_8,
+                **installation.environment,
+                **_settings_of_diffusion(arguments, self._drain_file),
+            },
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            encoding="utf-8",
             errors="replace",
             start_new_session=True,  # Ctrl-C reaches the launcher alone, which drains first
             preexec_fn=_end_with_parent,
         )
-        self._log_reader = threading.Thread(target=self._read_log, daemon=True)
-        self._log_reader.start()
-
-    def _read_log(self) -> None:
         assert self._process.stdout is not None
-        for line in self._process.stdout:
-            self._early_log.append(line)
-            if self._show_log:
-                sys.stderr.write(line)
+        known = str(arguments.repository)  # to users, who never see the link
+        self._log = TritonLog((line.replace(str(link), known) for line in self._process.stdout), arguments.verbose)
 
     def wait_until_ready(self, stopping: threading.Event) -> None:
-        """Return when every model is loaded and warm, or `stopping` is set. Raises LaunchError."""
+        """Return when every model is loaded and warm, or `stopping` is set. Raises LaunchError or ServerLost."""
         deadline = time.monotonic() + self._arguments.ready_timeout
-        while not self._is_ready():
+        while http_text(self._http_url("v2/health/ready")) is None:
             if stopping.wait(0.1):
                 return
             self.check_alive()
+            self._check_stubs()
             if time.monotonic() > deadline:
                 raise LaunchError(
                     f"the models were not ready after {self._arguments.ready_timeout:g} s: "
                     "allow more with --ready-timeout, or look at what they do with --verbose"
                 )
-        self._show_log = True
-        self._model_processes = _model_processes(self._process.pid)
+        self.check_alive()  # it was this Triton that answered
+        self._log.shown = True
+        self._model_processes = model_processes(self._process.pid)
+        bound_memory(self._process.pid, self._arguments.request_memory)
+        self._health = HealthCheck(*self._health_questions())
 
-    def _is_ready(self) -> bool:
-        return _get(_url(http_host(self._arguments), self._arguments.http_port, "v2/health/ready")) is not None
-
-    def _reason_for_exit(self) -> str:
-        """The line of Triton's log that says why it ended."""
-        self._log_reader.join(timeout=2)  # a crash can leave a stub behind that holds the log open
-        log = "".join(self._early_log)
-        failed = re.search(r"failed to load '(\w+)' version \d+: (.+)", log)
-        if failed:
-            model, reason = failed.groups()
-            return (
-                f"model {model} does not load ({reason.strip()}): "
-                "write the repository again with `python -m export CHECKPOINT`, or see --verbose"
-            )
-        errors = re.findall(r"^(?:E\d{4}.*?\] |error: |(?=Bad option))(.+)$", log, re.MULTILINE)
-        return f"Triton ended with code {self._process.returncode}: {errors[-1] if errors else 'see --verbose'}"
+    @property
+    def was_ready(self) -> bool:
+        return self._health is not None
 
     def check_alive(self) -> None:
-        """Raises LaunchError if Triton has ended by itself, ModelLost if the process of one of its models has."""
-        if self._process.poll() is not None:
-            raise LaunchError(self._reason_for_exit())
-        for process, model in self._model_processes.items():
-            if not _is_running(process):
-                raise ModelLost(f"the process of model {model} has died")
+        """Raises ServerLost if Triton crashed or hangs, or the process of one of its models has died; LaunchError if
+        Triton has ended by itself."""
+        code = self._process.poll()
+        if code is not None:
+            reason = self._reason_for_exit(code)
+            raise ServerLost(reason) if code < 0 or self._health else LaunchError(reason)
+        if self._health and self._health.unanswered > self._arguments.health_timeout:
+            raise ServerLost(f"Triton has not answered its health check for {self._arguments.health_timeout:g} s")
+        if self._health:
+            for process, model in self._model_processes.items():
+                if not is_running(process):
+                    raise ServerLost(f"the process of model {model} has died")
+
+    def _check_stubs(self) -> None:
+        """Raises LaunchError if a model's process has ended while it was loaded, and Triton waits for it in vain."""
+        self._model_processes |= model_processes(self._process.pid)
+        dead = dead_children(self._process.pid)
+        if not dead:
+            self._stub_dead_since = None
+            return
+        self._stub_dead_since = self._stub_dead_since or time.monotonic()
+        if time.monotonic() - self._stub_dead_since > STUB_GRACE:
+            reason = stub_reason(self._log.text()) or "see --verbose"
+            model = self._model_processes.get(dead[0])
+            raise LaunchError(
+                f"the process of {f'model {model}' if model else 'a model'} ended while it was loaded ({reason}): "
+                f"{WRITE_AGAIN}"
+            )
+
+    def _reason_for_exit(self, code: int) -> str:
+        self._end_stubs()  # those that a crash leaves behind hold the log open
+        return exit_reason(code, self._log.text(wait=2))
+
+    def _health_questions(self) -> list[Callable[[], bool]]:
+        """Over HTTP, and over gRPC unless that wants TLS."""
+        http = self._http_url("v2/health/live")
+        host, port = _local(self._arguments.host), self._arguments.grpc_port
+        over_http = [lambda: http_text(http) is not None]
+        return over_http if self._arguments.tls_cert else [*over_http, lambda: grpc_is_live(host, port)]
 
     def drain(self) -> None:
         """Refuse new requests and let the running ones finish."""
@@ -114,29 +147,32 @@ class Server:
             time.sleep(0.05)
 
     def stop(self) -> None:
-        """End Triton and the processes of its models, by force if they do not."""
+        """End Triton in good order; `kill` ends what does not."""
         self._process.terminate()
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout=KILL_TIMEOUT)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-        self._clear_away()
 
     def kill(self) -> None:
-        """End Triton at once. Clients see their connections close."""
+        """End Triton at once, and remove what it leaves: the processes of its Python models and shared memory.
+
+        Clients see their connections close.
+        """
+        if self._health:
+            self._health.close()
         self._process.kill()
         self._process.wait()
-        self._clear_away()
+        self._end_stubs()
+        remove_shared_memory(self._shared_memory)
 
-    def _clear_away(self) -> None:
-        """End and remove what a Triton that crashed leaves: the processes of its Python models and shared memory."""
+    def _end_stubs(self) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
-        for region in SHARED_MEMORY.glob(f"{self._region_prefix}*"):
-            region.unlink(missing_ok=True)
+
+    def _http_url(self, path: str) -> str:
+        return f"http://{_local(http_host(self._arguments))}:{self._arguments.http_port}/{path}"
 
     def _requests_in_flight(self) -> float:
-        metrics = _get(_url(self._arguments.metrics_host, self._arguments.metrics_port, "metrics"))
+        metrics = http_text(f"http://{_local(self._arguments.metrics_host)}:{self._arguments.metrics_port}/metrics")
         found = re.search(r"^diffusion_requests_in_flight(?:\{.*\})? (\S+)$", metrics or "", re.MULTILINE)
         return float(found.group(1)) if found else 0.0
 
@@ -149,40 +185,19 @@ def _settings_of_diffusion(arguments: argparse.Namespace, drain_file: Path) -> d
     return settings
 
 
-def _url(host: str, port: int, path: str) -> str:
+def _linked(repository: Path, workspace: Path) -> Path:
+    """A link to `repository` whose name Triton's stubs can be started with, whatever folders it lies in."""
+    link = workspace / "repository"
+    if not link.is_symlink():
+        link.symlink_to(repository.resolve())
+    return link
+
+
+def _local(host: str) -> str:
     """The address for this machine's own use."""
-    return f"http://{LOOPBACK if host == '0.0.0.0' else host}:{port}/{path}"
-
-
-def _get(url: str) -> str | None:
-    """The body of `url`, or None if it does not answer with success."""
-    try:
-        with urllib.request.urlopen(url, timeout=5) as response:
-            return response.read().decode()
-    except OSError:
-        return None
-
-
-def _model_processes(triton: int) -> dict[int, str]:
-    """The processes of Python models below the process `triton`: process id and model."""
-    found = {}
-    for file in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):  # it has just ended
-            parent = int(file.read_text().rpartition(")")[2].split()[1])
-            model = re.search(r"/(\w+)/\d+/model\.py\0", file.with_name("cmdline").read_text())
-            if parent == triton and model:
-                found[int(file.parent.name)] = model[1]
-    return found
-
-
-def _is_running(process: int) -> bool:
-    try:
-        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return state not in "ZX"
+    return LOOPBACK if host == "0.0.0.0" else host
 
 
 def _end_with_parent() -> None:
-    """In the child: ask the kernel to end Triton should the launcher be killed (PR_SET_PDEATHSIG)."""
-    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+    """In the child: ask the kernel to kill Triton should the launcher be killed (PR_SET_PDEATHSIG)."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)

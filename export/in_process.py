@@ -14,7 +14,7 @@ UNBOUNDED = sys.maxsize
 
 
 class InProcess:
-    """Generates images with the repository's own `diffusion` code and ONNX Runtime on the CPU."""
+    """Generates images with the code of `diffusion` and ONNX Runtime on the CPU."""
 
     def __init__(self, repository: Path, max_active_samples: int = 16) -> None:
         """`repository`: written by `python -m export`, runtime python or onnxruntime."""

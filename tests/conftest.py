@@ -11,7 +11,7 @@ from tests.support.launching import Server, launch, wait_until_ready
 from tests.support.sharing import made_once
 from tests.support.shipped import SHIPPED, export_shipped
 
-pytest_plugins = ["tests.support.exports"]
+pytest_plugins = ["tests.support.exports", "tests.support.launched"]
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist, which reads the groups

@@ -7,8 +7,17 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-PLACES = ("model_repository/diffusion/1", "model_repository/text_to_image/1", "client", "docker", "")
-"""Folders that are on the path of the programs in them, the innermost first."""
+LOOP = "model_repository/diffusion/1"
+PLACES = {
+    "model_repository/diffusion/1": (LOOP,),
+    "model_repository/text_to_image/1": ("model_repository/text_to_image/1",),
+    "client": ("client", ""),
+    "docker": ("docker", ""),
+    "export": ("", LOOP),
+    "shapes": ("", LOOP),
+    "benchmarks": ("", "client", LOOP),
+}
+"""Folders that are on the path of the programs in each part."""
 MAX_LINES = 300
 MAX_FILES = 16
 NOT_IMPORTED = {
@@ -51,7 +60,8 @@ def imported(path: Path) -> set[Path]:
 
 def locate(importer: Path, module: str, package: Path | None = None) -> Path | None:
     """The file of `module`, relative to `package` or on the path of `importer`; None where it is not the project's."""
-    places = [package] if package is not None else [Path(place) for place in PLACES if importer.is_relative_to(place)]
+    on_path = next(places for part, places in PLACES.items() if importer.is_relative_to(part))
+    places = [package] if package is not None else [Path(place) for place in on_path]
     for place in places:
         path = place.joinpath(*module.split("."))
         for file in (path.with_suffix(".py"), path / "__init__.py"):

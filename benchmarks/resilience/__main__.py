@@ -1,7 +1,7 @@
 """Nothing lost: python -m benchmarks.resilience [--output FILE]
 
 Three replicas of this machine, behind nginx and behind the client's own failover, are killed and restarted under load;
-a single one gets more than it can do, long jobs beside short ones, deadlines, and dead models.
+a single one gets more than it can do, long jobs beside short ones, deadlines, and the death of Triton or a model.
 """
 
 import signal
@@ -18,13 +18,13 @@ from rich.table import Table
 from triton_diffusion.cli._app import errors_in_one_line
 
 from benchmarks.recording import machine, write_record
-from benchmarks.resilience.crash import kill_model
+from benchmarks.resilience.crash import abort, kill_model, lose_triton
 from benchmarks.resilience.failover import kill_one, restart_all
 from benchmarks.resilience.fairness import deadlines, fairness, priorities
 from benchmarks.resilience.figures import Figure
 from benchmarks.resilience.overload import MAX_QUEUE, overload
 from tests.support.proxy import running_nginx
-from tests.support.replicas import replicas
+from tests.support.replicas import Replica, replicas
 
 REPLICAS = 3
 
@@ -73,6 +73,9 @@ def main(
             ):
                 report.add("One of three replicas is killed", lambda: kill_one(group, proxy, log))
                 report.add("All three are restarted, one by one", lambda: restart_all(group, proxy, log))
+            with replicas(repository, 1, log=servers_log) as (replica,):
+                report.add("Triton is killed", lambda: lose_triton(replica, Replica.kill_triton))
+                report.add("Triton is ended by a request", lambda: lose_triton(replica, abort))
             with replicas(repository, 1, f"--max-queue={MAX_QUEUE}", log=servers_log) as (replica,):
                 report.add("Four times as many requests as one server can make", lambda: overload(replica.server))
                 report.add("Deadlines that pass", lambda: deadlines(replica.server))

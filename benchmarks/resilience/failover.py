@@ -25,7 +25,7 @@ def ways_to(group: Sequence[Replica], proxy: Proxy) -> Ways:
 
 
 def kill_one(group: Sequence[Replica], proxy: Proxy, log: Path) -> list[Figure]:
-    """`kill -9` of the first replica's tritonserver, which is then started again."""
+    """`kill -9` of the first replica, launcher and tritonserver, which is then started again."""
 
     def happen() -> None:
         group[0].kill()

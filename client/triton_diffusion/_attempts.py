@@ -20,12 +20,15 @@ from ._deadline import Deadline
 from ._errors import (
     GenerationFailed,
     InvalidRequest,
+    ServerOverloaded,
     ServerUnavailable,
     WrongServer,
 )
 
 FIRST_PAUSE = 0.25  # seconds
 LONGEST_PAUSE = 8.0
+RESTART = 20.0
+"""Seconds in which a server that is lost is started again. Whoever has had an answer before asks on for so long."""
 
 T = TypeVar("T")  # a transport
 _log = logging.getLogger("triton_diffusion")
@@ -56,6 +59,7 @@ class Servers(Generic[T]):
             raise InvalidRequest(f"retries is {retries!r}: use 0 or more", "retries", retries, "0 or more")
         self.all = [Server(transport) for transport in transports]
         self.retries = retries
+        self.answered = False  # one of them, any call
         self.closed = False
         self.lock = threading.Lock()
 
@@ -84,6 +88,7 @@ class Attempts(Generic[T]):
         self.pause = 0.0  # seconds to wait before the next try
         self._servers = servers
         self._failed = 0
+        self._first_failure = 0.0
 
     def next(self) -> "_Attempt[T]":
         self._servers.check_open()
@@ -100,6 +105,7 @@ class Attempts(Generic[T]):
             server.in_flight -= 1
             if error is None or isinstance(error, InvalidRequest | GenerationFailed):  # it answers
                 server.failures, server.down_until = 0, 0.0
+                self._servers.answered = True
             if not isinstance(error, ServerUnavailable) or isinstance(error, WrongServer):
                 return False
             server.checkpoint = None  # it may come back with another
@@ -109,20 +115,28 @@ class Attempts(Generic[T]):
                 server.failures += 1
                 server.down_until = now + _pause(server.failures, asked_for)
             self._failed += 1
+            if self._failed == 1:
+                self._first_failure = now
             another_is_up = any(server.down_until <= now for server in self._servers.all)
             self.pause = 0.0 if another_is_up else _pause(self._failed, asked_for)
-        left, retries = self.deadline.left(), self._servers.retries
-        if self._servers.closed or self._failed > retries or (left is not None and self.pause >= left):
+        left = self.deadline.left()
+        if self._servers.closed or not self._goes_on(error) or (left is not None and self.pause >= left):
             return False
         _log.info(
-            "request %s: %s; trying again in %.2f s, %d of %d",
+            "request %s: %s; trying again in %.2f s, the %d. time",
             error.request_id,
             error,
             self.pause,
             self._failed,
-            retries,
         )
         return True
+
+    def _goes_on(self, error: ServerUnavailable) -> bool:
+        """True while there are tries left, or a server that has answered before may be starting again."""
+        if self._failed <= self._servers.retries:
+            return True
+        may_return = self._servers.retries > 0 and self._servers.answered and not isinstance(error, ServerOverloaded)
+        return may_return and time.monotonic() - self._first_failure < RESTART
 
 
 class _Attempt(Generic[T]):

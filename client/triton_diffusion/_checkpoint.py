@@ -13,7 +13,7 @@ DESCRIBE_TIMEOUT = 5.0  # seconds that a finished image waits for the descriptio
 class Sampler:
     """A sampler of the server."""
 
-    timestep_spacing: str  # of a request that names this sampler and no spacing, if it is not the default sampler
+    timestep_spacing: str  # of a request that names this sampler and no spacing
     options: tuple[str, ...] = ()  # the fields that this sampler heeds beside those of every sampler, such as "eta"
 
 
@@ -34,7 +34,7 @@ class Checkpoint:
     guidance_scale: float  # default
     num_inference_steps: int = 20  # default
     sampler: str = "dpmpp_2m"  # default
-    timestep_spacing: str = "karras"  # of the default sampler, named or not
+    timestep_spacing: str = "karras"  # default, of a request that names no sampler either
     samplers: Mapping[str, Sampler] = field(default_factory=dict)
     timestep_spacings: tuple[str, ...] = ()
     aliases: Mapping[str, tuple[str, str | None]] = field(default_factory=dict)  # other names: sampler, and spacing
@@ -56,9 +56,7 @@ class Checkpoint:
         if "sampler" in fields:
             name = str(fields["sampler"])
             sampler, spacing = self.aliases.get(name, (name, None))
-            if spacing is None and sampler == self.sampler:
-                spacing = self.timestep_spacing
-            elif spacing is None and sampler in self.samplers:
+            if spacing is None and sampler in self.samplers:
                 spacing = self.samplers[sampler].timestep_spacing
             used = {"sampler": name} if spacing is None else {"sampler": name, "timestep_spacing": spacing}
         used["num_inference_steps"] = self.num_inference_steps

@@ -8,12 +8,13 @@ import re
 import secrets
 import struct
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from numbers import Integral, Real
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from ._caller import caller
 from ._errors import InvalidRequest
 from ._settings import DATATYPES, STREAM_ONLY
 from ._trace import trace_context
@@ -41,10 +42,15 @@ class Request:
     id: str  # the server repeats it in its errors and logs
     token: str = field(default_factory=lambda: secrets.token_hex(16))  # who knows it may cancel the request over HTTP
     trace: Mapping[str, str] = field(default_factory=trace_context)  # headers
+    caller: str | None = field(default_factory=caller.get)  # on whose behalf a gateway asks
 
     @property
     def tensors(self) -> list[Tensor]:
         return [_tensor(name, value) for name, value in self.fields.items()]
+
+    def renewed(self) -> "Request":
+        """The same request under a token of its own: another try of it may still be on the server."""
+        return replace(self, token=secrets.token_hex(16))
 
 
 def id_of(request: Request | None) -> str | None:

@@ -47,6 +47,13 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--folder", type=Path, default=Path("/run"), help="folder for nginx's temporary files (default: /run)"
     )
+    parser.add_argument(
+        "--js-module",
+        type=Path,
+        default=Path("modules/ngx_http_js_module.so"),
+        metavar="FILE",
+        help="nginx's JavaScript module, Debian's libnginx-mod-http-js (default: among nginx's own modules)",
+    )
     chosen = parser.parse_args(arguments)
     if chosen.plain == bool(chosen.tls_cert or chosen.tls_key or chosen.tls_ca):
         parser.error("use --tls-cert and --tls-key, or --plain for no TLS within a network that you trust")
@@ -68,6 +75,8 @@ def configuration(chosen: argparse.Namespace) -> str:
         MAX_BODY=chosen.max_body,
         TIMEOUT=chosen.timeout,
         FOLDER=chosen.folder.absolute(),
+        JS_MODULE=chosen.js_module,
+        CHECKS=TEMPLATE.parent.absolute(),
     )
 
 

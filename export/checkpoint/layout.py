@@ -61,7 +61,7 @@ def read_json(path: Path) -> dict[str, Any]:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise CheckpointError(f"{path.parent} has no {path.name}: {SUPPORTED}") from None
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise CheckpointError(f"{path} cannot be read ({quote(error)}): get the file again") from error
     if not isinstance(value, dict):
         raise CheckpointError(f"{path} holds no JSON object: get the file again")

@@ -30,7 +30,7 @@ def read_serving(folder: Path, channels: int) -> dict[str, Any]:
         return {}
     try:
         serving = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise CheckpointError(f"{path} is no readable JSON ({quote(error)}): mend it or delete it") from error
     if not isinstance(serving, dict) or not serving.keys() <= {*KEYS}:
         raise CheckpointError(f"{path} may hold {', '.join(KEYS)} and nothing else: mend it or delete it")

@@ -31,6 +31,9 @@ KINDS: dict[type, tuple[Any, str]] = {
     list: (list, "a list"),
 }
 """By the type of a setting's default: the types that it may have in a file, in Python and in words."""
+MAX_LAYERS = 1000
+MAX_NUMBER = 10_000_000
+"""Whole numbers beyond which a library builds a module without end, or asks for all memory."""
 
 
 def read_settings(folder: Path, class_names: tuple[str, ...] | None) -> dict[str, Any]:
@@ -39,6 +42,7 @@ def read_settings(folder: Path, class_names: tuple[str, ...] | None) -> dict[str
         path = folder / "scheduler_config.json"
         return _scheduler_settings(path, read_json(path))
     settings = read_json(folder / "config.json")
+    _check_sizes(folder / "config.json", settings)
     if hasattr(diffusers, class_names[0]):
         return with_defaults(getattr(diffusers, class_names[0]), settings)
     try:
@@ -46,6 +50,15 @@ def read_settings(folder: Path, class_names: tuple[str, ...] | None) -> dict[str
         return config_class.from_pretrained(folder, local_files_only=True).to_dict()
     except Exception as error:  # transformers checks the settings with classes of its own
         raise unreadable(folder, error) from error
+
+
+def _check_sizes(path: Path, settings: dict[str, Any]) -> None:
+    for name, value in settings.items():
+        most = MAX_LAYERS if "layers" in name else MAX_NUMBER
+        numbers = value if isinstance(value, list) else [value]
+        for number in numbers:
+            if isinstance(number, int) and abs(number) > most:
+                raise CheckpointError(f"{path}: {name} is {number}: use at most {most}")
 
 
 def with_defaults(config_class: Any, settings: dict[str, Any]) -> dict[str, Any]:

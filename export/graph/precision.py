@@ -65,15 +65,14 @@ def prologue(graph: gs.Graph) -> Iterator[gs.Node]:
 
 
 def epilogue(graph: gs.Graph) -> Iterator[gs.Node]:
-    """The nodes that only lead on to one output, one after the other, back to where ways join or the last product."""
-    for output in graph.outputs:
-        (node,) = output.inputs
-        while node.op not in MATRIX_PRODUCTS:
+    """The nodes that only lead on to outputs, back to where ways join or the last matrix product."""
+    late: set[int] = set()
+    for node in reversed(graph.nodes):
+        users = [user for tensor in node.outputs for user in tensor.outputs]
+        on_the_way = all(id(user) in late and len(_variables(user.inputs)) == 1 for user in users)
+        if on_the_way and node.op not in MATRIX_PRODUCTS:
+            late.add(id(node))
             yield node
-            sources = _variables(node.inputs)
-            if len(sources) != 1 or len(sources[0].outputs) != 1 or not sources[0].inputs:
-                break
-            (node,) = sources[0].inputs
 
 
 def half_weights(constant: gs.Constant, stored: onnx.TensorProto | None, folder: Path) -> np.ndarray:

@@ -13,7 +13,7 @@ from triton_diffusion import (
     ServerUnavailable,
     WrongServer,
 )
-from triton_diffusion._attempts import LONGEST_PAUSE, Attempts, Servers
+from triton_diffusion._attempts import LONGEST_PAUSE, RESTART, Attempts, Servers
 from triton_diffusion._deadline import Deadline
 
 
@@ -68,7 +68,7 @@ def test_every_next_try_is_logged_with_its_reason(caplog):
         pause = attempts.pause
         with pytest.raises(ServerUnavailable):
             fail(attempts, ServerUnavailable("gone", request_id="12"))
-    assert caplog.messages == [f"request 12: gone; trying again in {pause:.2f} s, 1 of 1"]
+    assert caplog.messages == [f"request 12: gone; trying again in {pause:.2f} s, the 1. time"]
 
 
 def test_a_server_that_was_lost_is_avoided_by_the_next_call():
@@ -158,3 +158,32 @@ def test_a_closed_client_takes_no_call():
     assert attempts.pause == 0
     with pytest.raises(RuntimeError, match="closed"):
         attempts.next()
+
+
+def answer(servers: Servers[str]) -> None:
+    with servers.attempts(None).next():
+        pass
+
+
+def test_a_server_that_has_answered_before_is_given_the_time_to_start_again(monkeypatch):
+    now = 1000.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    servers = Servers(["a"], retries=1)
+    answer(servers)
+    attempts = servers.attempts(None)
+    while now < 1000 + RESTART:
+        fail(attempts, ServerUnavailable("gone"))
+        now += attempts.pause
+    with pytest.raises(ServerUnavailable):
+        fail(attempts, ServerUnavailable("gone"))
+
+
+@pytest.mark.parametrize(("retries", "error"), [(0, ServerUnavailable("gone")), (1, ServerOverloaded("full", 1.0))])
+def test_without_retries_or_where_it_is_only_full_a_server_gets_no_longer(retries, error):
+    servers = Servers(["a"], retries=retries)
+    answer(servers)
+    attempts = servers.attempts(None)
+    for _ in range(retries):
+        fail(attempts, error)
+    with pytest.raises(type(error)):
+        fail(attempts, error)

@@ -2,12 +2,14 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from triton_diffusion import InvalidRequest
+from triton_diffusion._caller import caller
 from triton_diffusion._deadline import Deadline
 from triton_diffusion._request import Request, Tensor, checked, new_request
 from triton_diffusion._settings import DATATYPES
@@ -200,3 +202,21 @@ def test_a_name_that_could_spoil_a_log_is_refused(request_id):
 def test_nobody_who_knows_the_name_can_cancel_the_request():
     ours, theirs = (new_request("diffusion", {"prompt": "a"}, "0123") for _ in range(2))
     assert len({ours.token, theirs.token, "0123"}) == 3
+
+
+def test_the_caller_that_a_gateway_names_goes_along_over_both_protocols():
+    token = caller.set("alice")
+    try:
+        asked = request({"prompt": "a"})
+    finally:
+        caller.reset(token)
+    assert infer_message(asked, Deadline(None)).parameters["caller"].string_param == "alice"
+    assert http_parameters(infer(asked, Deadline(None)))["caller"] == "alice"
+    assert "caller" not in infer_message(request({"prompt": "a"}), Deadline(None)).parameters
+
+
+def test_every_try_has_a_token_of_its_own_and_is_the_same_otherwise():
+    asked = new_request("diffusion", {"prompt": "a"}, "0123")
+    again = asked.renewed()
+    assert again.token != asked.token
+    assert replace(again, token=asked.token) == asked

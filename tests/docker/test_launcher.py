@@ -1,8 +1,7 @@
 """The launcher: ready only when everything is, one line when something is wrong, nothing lost when it stops."""
 
-import os
+import resource
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -15,39 +14,17 @@ from subprocess import PIPE
 import pytest
 from triton_diffusion import Client, ServerUnavailable
 
-from tests.support.launching import LAUNCHER, launch, wait_until_ready
-from tests.support.processes import processes_of_models, triton_of
+from tests.support.launched import last_words
+from tests.support.launching import LAUNCHER, free_ports, wait_until_ready
 
 PROMPT = "a red circle"
+MAY_MOUNT = subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode == 0
 
 
 @pytest.fixture
 def repository(shipped_repository: Path, tmp_path: Path) -> Path:
     """A copy of the served repository, to be damaged."""
     return shutil.copytree(shipped_repository, tmp_path / "model_repository")
-
-
-@pytest.fixture
-def start(request):
-    """Start a launcher that is gone when the test ends, however it ends."""
-
-    def run(*arguments, **keywords):
-        launcher = launch(*arguments, **keywords)
-        request.addfinalizer(launcher.wait)
-        request.addfinalizer(launcher.kill)
-        return launcher
-
-    return run
-
-
-def last_words(launcher: subprocess.Popen[str]) -> str:
-    """The launcher's last line when it gives up, which must take less than 30 seconds."""
-    out, err = launcher.communicate(timeout=30)
-    assert launcher.returncode == 1
-    assert out == ""
-    assert err.startswith("launcher: ")
-    assert err.count("\n") == 1, err
-    return err
 
 
 def test_a_repository_never_exported_names_the_command_that_writes_it(start, tmp_path):
@@ -81,16 +58,67 @@ def test_an_occupied_port_is_named_with_its_option(start, repository):
     assert "--grpc-port" in said
 
 
-@pytest.mark.skipif(
-    subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode != 0,
-    reason="may not mount a small /dev/shm of its own here",
-)
+@pytest.mark.skipif(not MAY_MOUNT, reason="may not mount a small /dev/shm of its own here")
 def test_too_small_a_shared_memory_is_told_with_the_option_to_enlarge_it(repository):
     script = f"mount -t tmpfs -o size=64m tmpfs /dev/shm && exec {sys.executable} {LAUNCHER} --repository {repository}"
     unshared = subprocess.run(["unshare", "--mount", "sh", "-c", script], capture_output=True, text=True, timeout=30)
     assert unshared.returncode == 1
     assert unshared.stderr.startswith("launcher: /dev/shm has 64 MiB free")
     assert "--shm-size" in unshared.stderr
+
+
+def test_too_few_open_files_are_told_with_the_option_to_allow_more(shipped_repository):
+    command = ["prlimit", "--nofile=64:64", sys.executable, LAUNCHER, f"--repository={shipped_repository}"]
+    limited = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    assert limited.returncode == 1
+    assert limited.stderr.startswith("launcher: 64 open files are allowed, 256 are needed: allow more with ulimit -n")
+
+
+def test_two_launchers_do_not_share_a_port_even_while_the_first_one_loads(start, shipped_repository):
+    port = f"--http-port={free_ports(1)[0]}"
+    first = start(shipped_repository, port)
+    time.sleep(1)
+    assert "cannot listen on 127.0.0.1:" in last_words(start(shipped_repository, port, stderr=PIPE))
+    assert wait_until_ready(first).http_url.endswith(port.partition("=")[2])
+
+
+def test_a_full_disk_of_logs_stops_nothing(start, shipped_repository):
+    with open("/dev/full", "w") as full:
+        server = wait_until_ready(start(shipped_repository, "--verbose", stderr=full.fileno()))
+    with Client(server.grpc_url) as client:
+        for _ in range(20):
+            assert client.text_to_image(PROMPT, num_inference_steps=1)
+
+
+@pytest.mark.parametrize("name", ["with a space", "check ✓ mark ü"])
+def test_a_repository_in_a_folder_of_any_name_is_served(start, shipped_repository, tmp_path, monkeypatch, name):
+    repository = shutil.copytree(shipped_repository, tmp_path / name / "model repository")
+    (tmp_path / name / "temporary").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / name / "temporary"))
+    monkeypatch.setenv("LC_ALL", "C")
+    server = wait_until_ready(start(repository))
+    with Client(server.grpc_url) as client:
+        assert client.text_to_image(PROMPT, num_inference_steps=1)
+
+
+def test_a_model_whose_process_dies_while_it_loads_is_told_soon(start, repository):
+    (repository / "text_to_image/1/model.py").write_text("import os\nos.abort()\n")
+    said = last_words(start(repository, stderr=PIPE))
+    assert "text_to_image" in said
+    assert "python -m export" in said
+
+
+@pytest.mark.skipif(not MAY_MOUNT, reason="may not mount here")
+def test_a_repository_that_may_not_be_written_to_is_served(shipped_repository):
+    mount = f"mount --bind {shipped_repository} {shipped_repository} && mount -o remount,ro,bind {shipped_repository}"
+    ports = "--http-port=0 --grpc-port=0 --metrics-port=0"
+    script = f"{mount} && exec {sys.executable} {LAUNCHER} --repository {shipped_repository} {ports}"
+    with subprocess.Popen(["unshare", "--mount", "sh", "-c", script], stdout=PIPE, text=True) as launcher:
+        try:
+            with Client(wait_until_ready(launcher).grpc_url) as client:
+                assert client.text_to_image(PROMPT, num_inference_steps=1)
+        finally:
+            launcher.terminate()
 
 
 def test_a_stopped_server_first_finishes_what_it_has_begun(start, shipped_repository):
@@ -128,49 +156,19 @@ def test_a_full_queue_refuses_at_once_and_says_when_to_come_back(start, shipped_
     assert server.metric("diffusion_requests_total") == 5
 
 
-@pytest.mark.parametrize("model", ["denoiser", "diffusion", "text_to_image"])
-def test_a_model_whose_process_dies_is_back_soon_and_every_request_ends(start, shipped_repository, model):
-    launcher = start(shipped_repository, stderr=PIPE)
-    server = wait_until_ready(launcher)
-    with Client(server.grpc_url, retries=0) as client, ThreadPoolExecutor() as pool:
-        lost = [pool.submit(client.text_to_image, PROMPT, num_inference_steps=1000) for _ in range(4)]
-        while server.metric("diffusion_active_samples") < 4:
-            time.sleep(0.01)
-        os.kill(processes_of_models(launcher.pid)[model], signal.SIGKILL)
-        for asked in lost:
-            assert isinstance(asked.exception(timeout=30), ServerUnavailable)
-        assert wait_until_ready(launcher) == server, "at the same addresses"
-        assert client.text_to_image(PROMPT, num_inference_steps=1)
+@pytest.mark.skipif(
+    not Path("/proc/sys/kernel/core_pattern").read_text().startswith("core"), reason="no core files are written here"
+)
+def test_no_process_of_a_stopped_server_crashes(start, shipped_repository, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    soft, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))
+    try:
+        launcher = start(shipped_repository)
+    finally:
+        resource.setrlimit(resource.RLIMIT_CORE, (soft, hard))
+    with Client(wait_until_ready(launcher).grpc_url) as client:
+        client.text_to_image(PROMPT, num_inference_steps=1)
     launcher.terminate()
-    _, said = launcher.communicate(timeout=60)
-    assert f"launcher: the process of model {model} has died: starting Triton again\n" in said
-    assert shared_memory_of(launcher) == []
-
-
-def shared_memory_of(launcher: subprocess.Popen[str]) -> list[Path]:
-    """Regions of shared memory that a launcher has left behind."""
-    return list(Path("/dev/shm").glob(f"triton_diffusion_{launcher.pid}_*"))
-
-
-def test_a_killed_launcher_leaves_no_server_behind(start, shipped_repository):
-    launcher = start(shipped_repository)
-    server = wait_until_ready(launcher)
-    launcher.send_signal(signal.SIGKILL)
-    launcher.wait()
-    host, port = server.http_url.split(":")
-    deadline = time.monotonic() + 30
-    while socket.socket().connect_ex((host, int(port))) == 0:
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
-
-
-def test_a_crashed_server_is_told_and_leaves_no_process_behind(start, shipped_repository):
-    launcher = start(shipped_repository, stderr=PIPE)
-    wait_until_ready(launcher)
-    triton = triton_of(launcher.pid)
-    os.kill(triton, signal.SIGSEGV)
-    _, err = launcher.communicate(timeout=30)
-    assert launcher.returncode == 1
-    assert "launcher: Triton ended with code -11" in err
-    group = subprocess.run(["ps", "-o", "stat=", "-g", str(triton)], capture_output=True, text=True).stdout
-    assert all(state.startswith("Z") for state in group.split()), "only what the system has not cleared away yet"
+    assert launcher.wait(timeout=60) == 0
+    assert not list(tmp_path.glob("core*"))

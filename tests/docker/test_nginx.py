@@ -2,8 +2,11 @@
 
 import http.client
 import json
+import re
 import subprocess
 import sys
+import time
+from contextlib import suppress
 
 import grpc
 import numpy as np
@@ -11,9 +14,12 @@ import pytest
 from triton_diffusion import Client, InvalidRequest, ServerUnavailable
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
+from export.specification import DIFFUSION
 from tests.support.launching import Server, free_ports
+from tests.support.malformed import GENERATE, INFER, MALFORMED, infer, tensor
 from tests.support.proxy import CONFIGURE, running_nginx
 
+CHECKS = CONFIGURE.with_name("checks.js")
 PROMPT = "a small red circle"
 SETTINGS = {"num_inference_steps": 2, "seed": 7}
 
@@ -26,10 +32,10 @@ def proxy(server, tmp_path_factory):
         yield proxy
 
 
-def ask(proxy, method: str, path: str, body: bytes | None = None) -> tuple[int, str]:
+def ask(proxy, method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, str]:
     """Status and body of an answer over HTTP."""
     connection = http.client.HTTPConnection(proxy.http_url, timeout=60)
-    connection.request(method, path, body)
+    connection.request(method, path, body, headers)
     response = connection.getresponse()
     return response.status, response.read().decode()
 
@@ -88,6 +94,68 @@ def test_too_large_a_request_is_refused_with_the_limit(proxy, protocol):
         pytest.raises(InvalidRequest, match="larger than 64k"),
     ):
         client.text_to_image("a" * 70_000)
+
+
+@pytest.mark.parametrize("request_", MALFORMED.values(), ids=MALFORMED)
+def test_what_ends_or_misleads_triton_is_refused_with_the_reason(server, proxy, request_):
+    started = time.monotonic()
+    try:
+        status, said = ask(proxy, "POST", request_.path, request_.body, **request_.headers)
+    except ConnectionError:  # nginx has answered and closed while the body still came
+        assert request_.status == 413
+        return
+    assert time.monotonic() - started < 1
+    assert status == request_.status
+    assert request_.says in said
+    assert set(json.loads(said)) == {"error"}
+
+
+def test_after_all_of_them_the_server_gives_the_same_bytes(server, proxy):
+    with Client(proxy.http_url, "http") as client:
+        (before,) = client.text_to_image(PROMPT, **SETTINGS)
+        for request in MALFORMED.values():
+            with suppress(ConnectionError):
+                ask(proxy, "POST", request.path, request.body, **request.headers)
+        (after,) = client.text_to_image(PROMPT, **SETTINGS)
+    assert np.array_equal(np.asarray(before), np.asarray(after))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        infer(tensor([60_000], [1] * 60_000)),
+        json.dumps({"id": "\n" * 28_000}).encode(),
+        b'"' + b"\\" * 64_000,
+        b"{" + b",".join(b'"a%d":1' % number for number in range(6000)) + b"}",
+    ],
+    ids=["values", "escapes", "backslashes", "names"],
+)
+def test_the_largest_bodies_are_judged_within_a_second(proxy, body):
+    started = time.monotonic()
+    status, _ = ask(proxy, "POST", INFER, body)
+    assert time.monotonic() - started < 1
+    assert status in (400, 413)
+
+
+@pytest.mark.parametrize("number", [0, 7, 2**53 + 1, 2**62 + 1])
+def test_numbers_of_64_bits_reach_the_server_as_they_are(proxy, number):
+    wanted = json.dumps({"prompt": "a", "num_inference_steps": 1, "seed": number}).encode()
+    status, said = ask(proxy, "POST", GENERATE, wanted)
+    assert (status, json.loads(said).get("seed")) == (200, number)
+
+
+def test_the_checks_know_every_input_of_the_models():
+    (fields,) = re.findall(r"const FIELDS = \{(.*?)\};", CHECKS.read_text(), re.DOTALL)
+    known = dict(re.findall(r"(\w+): '(\w+)'", fields))
+    assert known == {each.name: each.dtype.replace("STRING", "BYTES") for each in DIFFUSION.inputs}
+
+
+def test_compressed_messages_of_grpc_are_refused(proxy):
+    channel = grpc.insecure_channel(proxy.grpc_url, compression=grpc.Compression.Gzip)
+    with pytest.raises(grpc.RpcError) as refused:
+        service_pb2_grpc.GRPCInferenceServiceStub(channel).ServerLive(service_pb2.ServerLiveRequest())
+    assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
+    assert refused.value.details() == "compressed messages are not taken here: send them as they are"
 
 
 @pytest.mark.parametrize("protocol", ["grpc", "http"])

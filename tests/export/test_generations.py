@@ -45,7 +45,7 @@ def repository(checkpoint: Path, hand_written: Path) -> Path:
 
 
 def run(repository: Path, name: str, **feed: np.ndarray) -> np.ndarray:
-    (output,) = onnxruntime.InferenceSession(repository / name / "1/model.onnx").run(None, feed)
+    output, *_ = onnxruntime.InferenceSession(repository / name / "1/model.onnx").run(None, feed)
     return output
 
 

@@ -55,7 +55,7 @@ def test_checkpoint_json(repository: Path, tiny: Checkpoint) -> None:
                 "inputs": ["sample", "timestep", "context"],
                 "outputs": ["model_output"],
             },
-            "vae_decoder": {"max_batch": 8, "inputs": ["latent"], "outputs": ["image"]},
+            "vae_decoder": {"max_batch": 8, "inputs": ["latent"], "outputs": ["image", "magnitude"]},
         },
         "defaults": {
             "sampler": "pndm",

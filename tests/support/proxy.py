@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support.launching import Server, free_ports
-from tests.support.tools import tool
+from tests.support.tools import nginx_module, tool
 
 CONFIGURE = Path(__file__).parents[2] / "docker/nginx/configure.py"
 
@@ -29,7 +29,7 @@ def running_nginx(folder: Path, servers: Sequence[Server], *options: str, quiet:
     proxy = Proxy(*(f"127.0.0.1:{port}" for port in free_ports(2)))
     configuration = folder / "nginx.conf"
     command = [sys.executable, str(CONFIGURE), *options, f"--folder={folder}"]
-    command += [f"--http-listen={proxy.http_url}", f"--grpc-listen={proxy.grpc_url}"]
+    command += [f"--js-module={nginx_module()}", f"--http-listen={proxy.http_url}", f"--grpc-listen={proxy.grpc_url}"]
     for server in servers:
         command.append(f"--server={server.http_url}:{server.grpc_url.rpartition(':')[2]}")
     done = subprocess.run(command, check=True, capture_output=True, text=True)

@@ -54,9 +54,13 @@ class Replica:
         self.wait()
 
     def kill(self) -> None:
-        """End the server as a crash does: no word to anybody."""
-        os.kill(triton_of(self.launcher.pid), signal.SIGKILL)
+        """End it as the loss of its machine does: launcher and server, without a word to anybody."""
+        self.launcher.kill()
         self.launcher.wait(END_TIMEOUT)
+
+    def kill_triton(self, signal_number: int = signal.SIGKILL) -> None:
+        """End Triton as a crash does; the launcher starts another."""
+        os.kill(triton_of(self.launcher.pid), signal_number)
 
     def kill_model(self, model: str) -> None:
         """End the process of a Python model as a crash does."""

@@ -63,6 +63,8 @@ def infer_message(request: Request, deadline: Deadline) -> Any:
     message = service_pb2.ModelInferRequest(model_name=request.model, id=request.id)
     if (microseconds := deadline.microseconds) is not None:
         message.parameters["timeout"].int64_param = microseconds
+    if request.caller is not None:
+        message.parameters["caller"].string_param = request.caller
     for name, datatype, content in request.tensors:
         message.inputs.add(name=name, datatype=datatype, shape=[1])
         message.raw_input_contents.append(content)

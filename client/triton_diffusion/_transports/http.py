@@ -99,6 +99,7 @@ class HttpTransport(_Wire):
         self._client.close()
 
     def infer(self, request: Request, deadline: Deadline, size: int | None = None) -> Answer:
+        request = request.renewed()
         try:
             return self._send(http_wire.infer(request, deadline), deadline, request)
         except BaseException as error:
@@ -142,6 +143,7 @@ class AsyncHttpTransport(_Wire):
         await self._client.aclose()
 
     async def infer(self, request: Request, deadline: Deadline, size: int | None = None) -> Answer:
+        request = request.renewed()
         try:
             return await self._send(http_wire.infer(request, deadline), deadline, request)
         except (DeadlineExceeded, asyncio.CancelledError):

@@ -33,6 +33,8 @@ def infer(request: Request, deadline: Deadline) -> Exchange[Answer]:
     parameters: dict[str, str | int] = {"token": request.token}
     if (microseconds := deadline.microseconds) is not None:
         parameters["timeout"] = microseconds
+    if request.caller is not None:
+        parameters["caller"] = request.caller
     return _post(request, parameters)
 
 

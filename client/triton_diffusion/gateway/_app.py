@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.exceptions import HTTPException
 
 from .._async_client import AsyncClient
+from .._caller import caller as named_caller
 from .._checkpoint import Checkpoint
 from .._errors import DiffusionError, InvalidRequest
 from ._access_log import AccessLog
@@ -62,6 +63,7 @@ def create_app(
 
     def caller(request: Request) -> Caller:
         known = Caller("anonymous") if keys is None else keys.caller(request.headers.get("authorization"))
+        named_caller.set(None if keys is None else known.name)
         record_of(request).key = known.name
         return known
 

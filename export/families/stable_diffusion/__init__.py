@@ -108,7 +108,7 @@ def networks(settings: Settings, sizes: Sizes) -> tuple[Network, ...]:
     vae_decoder = Network(
         "vae_decoder",
         inputs=(Tensor("latent", "FP32", latent),),
-        outputs=(Tensor("image", "UINT8", (*sizes.image, 3)),),
+        outputs=(Tensor("image", "UINT8", (*sizes.image, 3)), Tensor("magnitude", "FP32", (1,))),
         max_batch=8,
         usual_batch=1,
         graph_batches=(1, 2, 4),

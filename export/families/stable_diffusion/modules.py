@@ -51,7 +51,8 @@ class Denoiser(nn.Module):
 
 
 class VaeDecoder(nn.Module):
-    """`latent` float32 (B, 4, h, w), as the sampling loop leaves it -> `image` uint8 (B, H, W, 3) RGB.
+    """`latent` float32 (B, 4, h, w), as the sampling loop leaves it -> `image` uint8 (B, H, W, 3) RGB, and `magnitude`
+    float32 (B, 1), the mean absolute value before rounding. Bytes have no NaN, so it shows in `magnitude` only.
 
     Rounds like diffusers' `VaeImageProcessor`: to 0..1, clamp, times 255, half to even.
     """
@@ -65,9 +66,10 @@ class VaeDecoder(nn.Module):
     def forward(self, latent: torch.Tensor) -> dict[str, torch.Tensor]:
         latent = (latent / self.scaling_factor).to(self.vae.dtype)
         image = self.vae.decode(latent, return_dict=False)[0].float()
+        magnitude = image.abs().mean((1, 2, 3)).unsqueeze(1)
         image = (image * 0.5 + 0.5).clamp(0, 1)
         # Bytes come last: TensorRT knows them as an output only.
-        return {"image": (image * 255).round().permute(0, 2, 3, 1).to(torch.uint8)}
+        return {"image": (image * 255).round().permute(0, 2, 3, 1).to(torch.uint8), "magnitude": magnitude}
 
 
 COMPONENTS: dict[str, tuple[Any, dict[str, Any]]] = {

@@ -48,7 +48,8 @@ class DeadlineExceeded(RequestError):
 
 
 class NotANumber(RequestError):
-    """The latent holds NaN or infinity, of which no image can be made."""
+    """A network computed NaN or infinity, of which no image can be made."""
 
-    def __init__(self) -> None:
-        super().__init__("the denoiser computed NaN or infinity: use a lower guidance_scale, or export in FP32")
+    def __init__(self, network: str, advice: str = "") -> None:
+        """`advice`: what the client can do, where there is something."""
+        super().__init__(f"{network} computed NaN or infinity: {advice}export it in FP32, from weights that are finite")

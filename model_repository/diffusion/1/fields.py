@@ -47,6 +47,7 @@ class Field:
 class Text(Field):
     """Text in UTF-8."""
 
+    allowed_is: str = f"UTF-8, at most {MAX_TEXT_BYTES} bytes"
     datatype: ClassVar[str] = "STRING"
 
     def check(self, value: Any, checkpoint: Checkpoint) -> Any:
@@ -60,7 +61,7 @@ class Text(Field):
 
     @property
     def allowed(self) -> str:
-        return f"UTF-8, at most {MAX_TEXT_BYTES} bytes"
+        return self.allowed_is
 
 
 @dataclass(frozen=True)

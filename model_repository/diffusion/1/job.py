@@ -1,5 +1,6 @@
 """A job: one request from its acceptance to its last response."""
 
+import threading
 import time
 from collections.abc import Callable
 from typing import TypeAlias
@@ -10,6 +11,10 @@ from request import Request
 
 Respond: TypeAlias = Callable[[Event], bool]
 """Send the response to an event; False where nobody waits for the next one any more."""
+
+
+UNSENT_PREVIEWS = 8
+"""Previews of a job that may wait to be sent; of more, each is left out until some have gone."""
 
 
 class Job:
@@ -27,6 +32,7 @@ class Job:
         self.request = request
         self.respond = respond
         self.cancelled = False
+        self.preview_places = threading.Semaphore(UNSENT_PREVIEWS)
         self.began = time.monotonic()
         self.deadline = self.began + timeout
         self._request_id = request_id
@@ -66,4 +72,5 @@ class Job:
             "size": f"{request.width}x{request.height}",
             "seed": request.seed,
             "priority": request.priority.name.lower(),
+            **({"caller": request.caller} if request.caller else {}),
         }

@@ -1,5 +1,6 @@
 """Counters of the loop, as Triton metrics on the server's metrics endpoint."""
 
+import ctypes
 import threading
 
 import triton_python_backend_utils as pb_utils
@@ -34,6 +35,9 @@ class TritonMetrics:
         histograms = [family(f"diffusion_{name}", text, family.HISTOGRAM) for name, text in HISTOGRAMS.items()]
         outcomes = family("diffusion_requests_total", "Requests ended, by outcome", family.COUNTER)
         self._families = [*counters, *gauges, *histograms, outcomes]  # collected, one takes its metrics along
+        # Never collected: when the server stops, the stub frees its shared memory before Python's objects, and a family
+        # that ends after that reads it (signal 11 in Triton 2.51).
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._families))
         self._metrics = {name: family.Metric(labels={}) for name, family in zip(COUNTERS, counters)}
         self._metrics |= {name: family.Metric(labels={}) for name, family in zip(GAUGES, gauges)}
         self._metrics |= {name: f.Metric(labels={}, buckets=BUCKETS) for name, f in zip(HISTOGRAMS, histograms)}

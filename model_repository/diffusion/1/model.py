@@ -1,7 +1,6 @@
 """Triton's side of `diffusion`: unpack, enqueue, respond. No maths."""
 
 import json
-import math
 import os
 import secrets
 import time
@@ -19,13 +18,14 @@ from events import Cancelled, Completed, Event, Failed, Preview, Progress, Queue
 from job import Job
 from metrics import TritonMetrics
 from pipeline import Pipeline
-from request import Request, parse_request
+from request import Parameters, Request, parse_parameters, parse_request
 
 FINAL = pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
 DRAIN_FILE = os.environ.get("TRITON_DIFFUSION_DRAIN_FILE", "")
 """While this file exists, new requests are refused: the launcher makes it before it stops the server."""
 MAX_QUEUE = os.environ.get("TRITON_DIFFUSION_MAX_QUEUE", "")
 """The launcher's --max-queue, in place of the parameter of config.pbtxt."""
+LONGEST_ID = 128  # characters of a request's id in the log
 
 
 class TritonPythonModel:
@@ -55,33 +55,36 @@ class TritonPythonModel:
 
     def execute(self, requests: list) -> None:
         for request in requests:
-            parameters = json.loads(request.parameters() or "{}")
-            token = parameters.get("token")
-            responder = Responder(request.get_response_sender(), for_model=bool(token))
-            request_id = request.request_id() or secrets.token_hex(8)
-            if "cancel" in parameters:
-                self._cancel(parameters["cancel"])
-                responder(Cancelled())
-            elif DRAIN_FILE and os.path.exists(DRAIN_FILE):
-                self._pipeline.refuse(ShuttingDown(), responder, request_id)
-            else:
-                self._accept(request, token, responder, request_id)
+            responder = Responder(request.get_response_sender())
+            request_id = secrets.token_hex(8)
+            try:
+                given, name = _given(request)
+                responder.for_model = "token" in given
+                request_id = name[:LONGEST_ID] or request_id
+                parameters = parse_parameters(given, request.timeout())
+                if parameters.cancel:
+                    self._cancel(parameters.cancel)
+                    responder(Cancelled())
+                else:
+                    self._accept(request, parameters, responder, request_id)
+            except RequestError as reason:
+                self._pipeline.refuse(reason, responder, request_id)
 
     def finalize(self) -> None:
         self._pipeline.close()
 
-    def _accept(self, request, token: str | None, responder: "Responder", request_id: str) -> None:
+    def _accept(self, request, parameters: Parameters, responder: "Responder", request_id: str) -> None:
+        """Raises RequestError."""
+        if DRAIN_FILE and os.path.exists(DRAIN_FILE):
+            raise ShuttingDown
+        token = parameters.token
+        if token in self._by_token:
+            raise InvalidRequest("token is that of a request which has not ended: draw one at random for each request")
         tensors = {tensor.name(): tensor.as_numpy() for tensor in request.inputs()}
-        try:
-            responder.request = parse_request(tensors, self._checkpoint)
-        except InvalidRequest as error:
-            self._pipeline.refuse(error, responder, request_id)
-            return
-        microseconds = request.timeout()
-        timeout = microseconds / 1e6 if microseconds else math.inf
+        responder.request = parse_request(tensors, self._checkpoint, parameters.caller)
         if token:
             responder.on_last = lambda: self._by_token.pop(token, None)
-        job = self._pipeline.submit(responder.request, responder, request_id, timeout)
+        job = self._pipeline.submit(responder.request, responder, request_id, parameters.timeout)
         if token:
             self._by_token[token] = job
             if responder.ended:  # before its job was known
@@ -106,9 +109,9 @@ class Responder:
     the whole response where others went before it, so that the caller would wait for ever.
     """
 
-    def __init__(self, sender, for_model: bool) -> None:
+    def __init__(self, sender) -> None:
         self._sender = sender
-        self._for_model = for_model
+        self.for_model = False
         self.request: Request | None = None  # once it is known to be valid
         self.ended = False
         self.on_last: Callable[[], object] = lambda: None
@@ -160,9 +163,17 @@ class Responder:
         # A stream has no place for the code, so clients and text_to_image read it from the message.
         name = "DEADLINE_EXCEEDED" if isinstance(reason, DeadlineExceeded) else code
         message = f"{name}: {reason}"
-        if self._for_model:
+        if self.for_model:
             return pb_utils.InferenceResponse([pb_utils.Tensor("error", np.array([message.encode()], np.object_))])
         return pb_utils.InferenceResponse(error=pb_utils.TritonError(message, getattr(pb_utils.TritonError, code)))
+
+
+def _given(request) -> tuple[dict[str, object], str]:
+    """The request's parameters and id. Raises InvalidRequest."""
+    try:
+        return json.loads(request.parameters() or "{}"), request.request_id()
+    except UnicodeDecodeError as error:
+        raise InvalidRequest("the id or a request parameter holds other bytes than UTF-8: send valid UTF-8") from error
 
 
 def log_request(record: dict[str, object]) -> None:

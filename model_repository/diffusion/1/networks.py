@@ -10,7 +10,8 @@ Network: TypeAlias = Callable[..., dict[str, np.ndarray]]
 
 text_encoder: input_ids int32 (B, tokens), ... -> the conditioning: context float32 (B, tokens, D), ...
 denoiser: sample float32 (B, C, h, w), timestep float32 (B,), the conditioning -> model_output float32 (B, C, h, w)
-vae_decoder: latent float32 (B, C, h, w) -> image uint8 (B, H, W, 3)
+vae_decoder: latent float32 (B, C, h, w) -> image uint8 (B, H, W, 3), magnitude float32 (B, 1): not finite where the
+decoder computed NaN or infinity, of which bytes tell nothing
 """
 
 Conditioning: TypeAlias = Mapping[str, np.ndarray]

@@ -15,9 +15,10 @@ from checkpoint import Checkpoint
 from conditioning import PromptEncoder
 from errors import NotANumber, Overloaded, RequestError, ShuttingDown
 from events import Cancelled, Completed, Event, Failed, Preview, Progress
+from fair_queue import Turns
 from job import Job, Respond
 from networks import Network
-from request import Request
+from request import MAX_IMAGES, Request
 from scheduler import Metrics, Scheduler
 
 Log = Callable[[dict[str, object]], None]
@@ -37,7 +38,11 @@ class Pipeline:
         metrics: Metrics,
         log: Log,
     ) -> None:
-        """`networks`: `denoiser` and `vae_decoder`. `max_queue`: images that may wait."""
+        """`networks`: `denoiser` and `vae_decoder`. `max_queue`: images that may wait.
+
+        Raises ValueError where a call of the denoiser takes fewer rows than the largest request needs.
+        """
+        max_active_samples = min(max_active_samples, _room(checkpoint))
         self._checkpoint = checkpoint
         self._encoder = encoder
         self._vae_decoder = networks["vae_decoder"]
@@ -45,6 +50,7 @@ class Pipeline:
         self._log = log
         self._admission = Admission(max_active_samples, max_queue)
         self._scheduler = Scheduler(networks["denoiser"], max_active_samples, metrics)
+        self._to_encode: Turns[Job] = Turns()
         self._encoding = ThreadPoolExecutor(1, thread_name_prefix="encoder")
         self._decoding = ThreadPoolExecutor(1, thread_name_prefix="decoder")
         self._responding = ThreadPoolExecutor(1, thread_name_prefix="responder")
@@ -59,10 +65,12 @@ class Pipeline:
             self.refuse(reason, respond, request_id)
             return job
         self._metrics.add("requests_in_flight", 1)
+        self._to_encode.put(job, request)
         try:
-            self._encoding.submit(self._encode, job)
+            self._encoding.submit(self._encode_next)
         except RuntimeError:  # the executor is shut down
-            job.report(Failed(ShuttingDown()))
+            while (left := self._to_encode.take()) is not None:
+                left.report(Failed(ShuttingDown()))
         return job
 
     def refuse(self, reason: RequestError, respond: Respond, request_id: str) -> None:
@@ -72,10 +80,14 @@ class Pipeline:
         self._log({"request_id": request_id, "outcome": reason.outcome, "error": str(reason)})
 
     def decode(self, latent: np.ndarray) -> np.ndarray:
-        """uint8 (N, H, W, 3) of `latent`, float32 (N, C, h, w)."""
+        """uint8 (N, H, W, 3) of `latent`, float32 (N, C, h, w). Raises NotANumber."""
+        if not np.isfinite(latent).all():
+            raise NotANumber("denoiser", "use a lower guidance_scale, or ")
         rows = self._checkpoint.max_batch("vae_decoder")
-        parts = [latent[i : i + rows] for i in range(0, len(latent), rows)]
-        return np.concatenate([self._vae_decoder(latent=part)["image"] for part in parts])
+        parts = [self._vae_decoder(latent=latent[i : i + rows]) for i in range(0, len(latent), rows)]
+        if not all(np.isfinite(part["magnitude"]).all() for part in parts):
+            raise NotANumber("vae_decoder")
+        return np.concatenate([part["image"] for part in parts])
 
     def close(self) -> None:
         """End after the calls in progress; every unfinished request hears ShuttingDown."""
@@ -84,13 +96,23 @@ class Pipeline:
         self._decoding.shutdown()
         self._responding.shutdown()
 
+    def _encode_next(self) -> None:
+        job = self._to_encode.take()
+        if job is not None:
+            self._encode(job)
+
     def _encode(self, job: Job) -> None:
         request = job.request
+        if job.cancelled:
+            job.report(Cancelled())
+            return
         if time.monotonic() >= job.deadline:
             job.expire()
             return
         try:
             conditioning = self._encoder.conditioning(request)
+            if not all(np.isfinite(array).all() for array in conditioning.values()):
+                raise NotANumber("text_encoder")
             shape = self._checkpoint.latent_format.shape(request.height, request.width)
             self._scheduler.submit(Generation(request, shape, conditioning), job)
         except Exception as reason:
@@ -108,14 +130,14 @@ class Pipeline:
             case _:
                 if event == Progress(0):
                     job.enter_loop()
+                elif isinstance(event, Preview) and not job.preview_places.acquire(blocking=False):
+                    event = Progress(event.step)
                 self._responding.submit(self._respond, job, event)
 
     def _decode(self, job: Job, latent: np.ndarray) -> None:
         try:
             if time.monotonic() >= job.deadline:
                 raise job.overdue()
-            if not np.isfinite(latent).all():
-                raise NotANumber
             last: Event = Completed(self.decode(latent))
         except Exception as reason:
             last = Failed(reason)
@@ -123,7 +145,11 @@ class Pipeline:
 
     def _respond(self, job: Job, event: Event) -> None:
         if isinstance(event, Preview):
-            event = Preview(event.step, self._checkpoint.latent_format.preview(event.image))
+            job.preview_places.release()
+            if np.isfinite(event.image).all():
+                event = Preview(event.step, self._checkpoint.latent_format.preview(event.image))
+            else:
+                event = Progress(event.step)
         if not job.respond(event):
             job.cancel()
 
@@ -137,6 +163,17 @@ class Pipeline:
             self._metrics.observe("generation_seconds", time.monotonic() - job.began)
             self._metrics.add("requests_in_flight", -1)
             self._log({**job.record(outcome), **error})
+
+
+def _room(checkpoint: Checkpoint) -> int:
+    """Samples that a call of the denoiser takes, all of them guided. Raises ValueError."""
+    rows = checkpoint.max_batch("denoiser")
+    if rows < 2 * MAX_IMAGES:
+        raise ValueError(
+            f"the denoiser takes {rows} rows a call, and a guided request of {MAX_IMAGES} images needs "
+            f"{2 * MAX_IMAGES}: export it for so many"
+        )
+    return rows // 2
 
 
 def _outcome(event: Event) -> tuple[str, dict[str, object]]:

@@ -41,7 +41,6 @@ class Scheduler:
         self._batches: deque[tuple[Batch, list[Entry]]] = deque()
         self._waiting: list[Entry] = []
         self._active_samples = 0
-        self._clock = 0  # steps made
         self._all_reported = 0.0  # when all heard their positions, time.monotonic()
         self._changed = False  # somebody came or went since room was allocated
         self._wake = threading.Condition()
@@ -86,7 +85,7 @@ class Scheduler:
                 return False
             arrived, self._arriving = self._arriving, []
         for entry in arrived:
-            self._queue.join(entry, self._clock)
+            self._queue.join(entry)
         self._waiting += arrived
         self._changed = self._changed or bool(arrived)
         return True
@@ -160,7 +159,7 @@ class Scheduler:
                 entry.waiter.report(Failed(reason))
             self._leave(entries)
             return
-        self._clock += 1
+        self._queue.advance(batch.num_samples)
         self._metrics.add("denoiser_seconds", time.monotonic() - start)
         self._metrics.add("denoiser_steps", 1)
         self._metrics.add("denoiser_samples", batch.num_samples)

@@ -11,6 +11,7 @@ import time
 import triton_python_backend_utils as pb_utils
 
 OUTPUTS = ["image", "seed"]
+LONGEST_ID = 128  # characters of a request's id in the log
 FINAL = pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
 CODES = {
     "INVALID_ARG": "INVALID_ARG",
@@ -30,7 +31,13 @@ class TritonPythonModel:
 
     def execute(self, requests: list) -> None:
         for request in requests:
-            threading.Thread(target=_Forwarding(request).run, daemon=True).start()
+            try:
+                forwarding = _Forwarding(request)
+            except UnicodeDecodeError:
+                message = "the id or a request parameter holds other bytes than UTF-8: send valid UTF-8"
+                request.get_response_sender().send(_failure(f"INVALID_ARG: {message}"), flags=FINAL)
+            else:
+                threading.Thread(target=forwarding.run, daemon=True).start()
 
 
 class _Forwarding:
@@ -42,7 +49,7 @@ class _Forwarding:
     def __init__(self, request) -> None:
         # Over HTTP a client that leaves is not noticed, so it may name its request and cancel it with another one.
         self._parameters = json.loads(request.parameters() or "{}")
-        self._request_id = request.request_id() or secrets.token_hex(8)
+        self._request_id = request.request_id()[:LONGEST_ID] or secrets.token_hex(8)
         self._inputs = [pb_utils.Tensor(tensor.name(), tensor.as_numpy().copy()) for tensor in request.inputs()]
         self._timeout = request.timeout()
         self._sender = request.get_response_sender()
@@ -67,19 +74,19 @@ class _Forwarding:
 
     def _answer(self):
         """Outcome and response."""
-        if "cancel" in self._parameters:
-            self._cancel(str(self._parameters["cancel"]))
-            return "cancelled", _cancelled()
-        token = str(self._parameters.get("token") or secrets.token_hex(16))
+        # With a token, `diffusion` sends an error as an output: BLS loses the code of an error response. BLS takes no
+        # float as a parameter either; `diffusion` refuses it as text, too.
+        given = {name: str(value) if isinstance(value, float) else value for name, value in self._parameters.items()}
+        token = given.setdefault("token", secrets.token_hex(16))
         last = None
-        for response in self._diffusion({"token": token}):  # one a step, or a second: when cancelling is noticed
+        for response in self._diffusion(given):  # one a step, or a second: when cancelling is noticed
             if response.has_error():
                 return "failed", _failure(response.error().message())
             error = pb_utils.get_output_tensor_by_name(response, "error")
             if error is not None:
                 return "failed", _failure(error.as_numpy()[0].decode())
             if self._sender.is_cancelled():
-                self._cancel(token)
+                list(self._diffusion({"cancel": token}))  # a BLS request cannot be cancelled itself
             if pb_utils.get_output_tensor_by_name(response, "image") is not None:
                 last = response
         if last is None:
@@ -96,10 +103,6 @@ class _Forwarding:
             parameters=parameters,
             timeout=self._timeout,
         ).exec(decoupled=True)
-
-    def _cancel(self, token: str) -> None:
-        """Tell `diffusion` to drop the request: a BLS request cannot be cancelled."""
-        list(self._diffusion({"cancel": token}))
 
 
 def _cancelled():

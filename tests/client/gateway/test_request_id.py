@@ -44,7 +44,17 @@ def test_a_request_to_the_gateway(address, gateway_log, server_log):
     assert in_loop["model"] == "diffusion"
     for line in (at_gateway, in_loop):
         assert (line["event"], line["request_id"], line["outcome"], line["images"]) == ("request", "order-7", "done", 2)
+    assert "caller" not in in_loop, "without keys nobody is known"
     assert at_gateway["seconds"] >= in_loop["seconds"] - 0.01
+
+
+def test_the_server_knows_the_caller_by_the_name_of_the_key(server, server_log, key, keys_file):
+    headers = {"x-request-id": "order-of-alice", "authorization": f"Bearer {key}", "caller": "bob"}
+    with gateway("--url", server.grpc_url, "--keys", str(keys_file)) as (url, _):
+        answer = httpx2.post(f"{url}/v1/images/generations", json={"prompt": PROMPT, "steps": 1}, headers=headers)
+    assert answer.status_code == 200
+    (in_loop,) = grep("order-of-alice", server_log, lines=1)
+    assert in_loop["caller"] == "alice"
 
 
 def test_a_request_without_a_name_gets_one(address, gateway_log, server_log):

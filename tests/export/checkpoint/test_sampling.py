@@ -175,7 +175,7 @@ def test_settings_that_the_class_does_not_have_do_not_count(
         ({"trained_betas": "abc"}, "trained_betas must be null or a list of 1000 numbers"),
         ({"trained_betas": [0.1, None], "num_train_timesteps": 2}, "trained_betas[1] is None: write a number"),
         ({"trained_betas": [0.1, -0.2], "num_train_timesteps": 2}, "trained_betas[1] is -0.2: write a number"),
-        ({"trained_betas": [0.1, 0.0], "num_train_timesteps": 2}, "alpha_bar must fall strictly"),
+        ({"trained_betas": [0.1, 0.0], "num_train_timesteps": 2}, "each above 0"),
         ({"timestep_spacing": None}, "timestep_spacing is None: write a string"),
         ({"prediction_type": None}, "prediction_type is None: write a string"),
         ({"prediction_type": "sample"}, "prediction_type is 'sample': supported are"),

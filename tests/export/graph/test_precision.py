@@ -68,7 +68,7 @@ def test_the_timestep_and_the_way_to_bytes_are_fp32(half_repository: Path) -> No
 
 
 def test_bytes_come_last(half_repository: Path) -> None:
-    (output,) = gs.import_onnx(load(half_repository, "vae_decoder")).outputs
+    output = gs.import_onnx(load(half_repository, "vae_decoder")).outputs[0]
     assert output.inputs[0].op == "Cast"
 
 

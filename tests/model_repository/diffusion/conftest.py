@@ -8,7 +8,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from checkpoint import Checkpoint
+from conditioning import PromptEncoder
 from events import Cancelled, Completed, Event, Failed, Preview, Progress, Queued
+from pipeline import Pipeline
+from request import parse_request
+from tokenizers import Tokenizer, models, pre_tokenizers
 
 
 @pytest.fixture(scope="session")
@@ -35,7 +39,7 @@ def checkpoint() -> Checkpoint:
         networks={
             "text_encoder": {"max_batch": 16, "inputs": ["input_ids"], "outputs": ["context"]},
             "denoiser": {"max_batch": 32, "inputs": ["sample", "timestep", "context"], "outputs": ["model_output"]},
-            "vae_decoder": {"max_batch": 8, "inputs": ["latent"], "outputs": ["image"]},
+            "vae_decoder": {"max_batch": 8, "inputs": ["latent"], "outputs": ["image", "magnitude"]},
         },
         defaults={
             "sampler": "dpmpp_2m",
@@ -123,3 +127,147 @@ class Waiter:
     def expire(self) -> None:
         self.on_end()
         self.ended.set()
+
+
+WORDS = {"[PAD]": 0, "[UNK]": 1, "red": 2, "circle": 3}
+
+
+class Answers:
+    """Keeps the responses to one request."""
+
+    def __init__(self) -> None:
+        self.wanted = True
+        self.taken = threading.Event()  # while it is not set, nobody takes a preview
+        self.taken.set()
+        self.positions: list[int] = []
+        self.steps: list[int] = []
+        self.previews: list[np.ndarray] = []
+        self.images: np.ndarray | None = None
+        self.reason: Exception | None = None
+        self.outcome = ""
+        self.facts: dict[str, object] = {}
+        self.over = threading.Event()
+
+    def __call__(self, event: Event) -> bool:
+        match event:
+            case Queued(position):
+                self.positions.append(position)
+            case Progress(step):
+                self.steps.append(step)
+            case Preview(step, image):
+                assert self.taken.wait(10)
+                self.steps.append(step)
+                self.previews.append(image)
+            case Completed(image):
+                self.images = image
+            case Failed(reason):
+                self.reason = reason
+        return self.wanted
+
+    def ended(self, record: dict[str, object]) -> None:
+        """The log has it: all is said."""
+        self.outcome, self.facts = str(record["outcome"]), record
+        self.over.set()
+
+
+@pytest.fixture
+def encoded() -> list[np.ndarray]:
+    """The input of every call of the text encoder."""
+    return []
+
+
+@pytest.fixture
+def warnings() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def asked() -> list[Answers]:
+    """The answers to every request; a request's id is its place here."""
+    return []
+
+
+class Poison:
+    """Puts `value` into the outputs of `network`."""
+
+    network = ""
+    value = math.nan
+
+    def __call__(self, network: str, output: np.ndarray) -> np.ndarray:
+        if network == self.network:
+            output.flat[0] = self.value
+        return output
+
+
+@pytest.fixture
+def poison() -> Poison:
+    return Poison()
+
+
+@pytest.fixture
+def encoding_gate():
+    """While it is not set, calls of the text encoder wait."""
+    gate = threading.Event()
+    gate.set()
+    yield gate
+    gate.set()
+
+
+@pytest.fixture
+def pipeline(checkpoint, denoiser, metrics, encoded, warnings, asked, poison, encoding_gate, tmp_path):
+    tokenizer = Tokenizer(models.WordLevel(WORDS, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.enable_truncation(77)
+    tokenizer.enable_padding(length=77)
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+
+    def text_encoder(input_ids):
+        encoded.append(input_ids)
+        assert encoding_gate.wait(10)
+        if (input_ids == WORDS["circle"]).any():
+            raise RuntimeError("text_encoder: no circles today")
+        context = np.repeat(input_ids[:, :, None], 8, axis=2).astype(np.float32) / 10
+        return {"context": poison("text_encoder", context)}
+
+    def vae_decoder(latent):
+        magnitude = poison("vae_decoder", np.ones((len(latent), 1), np.float32))
+        return {"image": np.full((len(latent), 128, 128, 3), 7, np.uint8), "magnitude": magnitude}
+
+    def poisoned_denoiser(**inputs):
+        return {"model_output": poison("denoiser", denoiser(**inputs)["model_output"])}
+
+    encoder = PromptEncoder({"input_ids": tmp_path / "tokenizer.json"}, text_encoder, warnings.append)
+    networks = {"denoiser": poisoned_denoiser, "vae_decoder": vae_decoder}
+    log = lambda record: asked[int(record["request_id"])].ended(record)  # noqa: E731
+    pipeline = Pipeline(checkpoint, encoder, networks, 16, 4, metrics, log)
+    yield pipeline
+    pipeline.close()
+
+
+@pytest.fixture
+def submit(pipeline, checkpoint, asked):
+    """Start on a request; its answers to come."""
+
+    def start(prompt="red", timeout=math.inf, caller=None, **fields):
+        strings = {"prompt": prompt, **{k: v for k, v in fields.items() if isinstance(v, str)}}
+        tensors = {name: np.array([value.encode()], object) for name, value in strings.items()}
+        tensors |= {name: np.array([value]) for name, value in fields.items() if not isinstance(value, str)}
+        answers = Answers()
+        asked.append(answers)
+        request = parse_request(tensors, checkpoint, caller)
+        answers.job = pipeline.submit(request, answers, str(len(asked) - 1), timeout)
+        return answers
+
+    return start
+
+
+@pytest.fixture
+def ask(submit):
+    """All the answers to a request."""
+
+    def wait(prompt="red", **fields):
+        answers = submit(prompt, **fields)
+        assert answers.over.wait(10)
+        return answers
+
+    return wait

@@ -27,13 +27,13 @@ def clock(monkeypatch):
 
 @pytest.fixture
 def ask(checkpoint):
-    def ask(num_images: int, priority: str = "normal") -> Request:
+    def ask(num_images: int, priority: str = "normal", caller: str | None = None) -> Request:
         tensors = {
             "prompt": np.array([b"a"], np.object_),
             "num_images": np.array([num_images], np.int32),
             "priority": np.array([priority.encode()], np.object_),
         }
-        return parse_request(tensors, checkpoint)
+        return parse_request(tensors, checkpoint, caller)
 
     return ask
 
@@ -77,3 +77,30 @@ def test_hours_without_work_do_not_lengthen_the_hint(ask, clock):
         queue.enter(ask(1))
     with pytest.raises(Overloaded, match="try again in 1 s"):
         queue.enter(ask(1))
+
+
+def test_one_callers_flood_keeps_no_other_caller_out(ask):
+    queue = Admission(max_active_samples=8, max_queue=8)
+    for _ in range(16):
+        queue.enter(ask(1, caller="alice"))
+    for caller in ("alice", None):
+        with pytest.raises(Overloaded):
+            queue.enter(ask(1, caller=caller))
+    for _ in range(8):  # half of the places
+        queue.enter(ask(1, caller="bob"))
+    with pytest.raises(Overloaded):
+        queue.enter(ask(1, caller="bob"))
+    queue.leave(ask(1, caller="bob"))
+    queue.enter(ask(1, caller="bob"))
+
+
+def test_however_many_callers_there_are_twice_the_limit_is_the_end(ask):
+    queue, inside = Admission(max_active_samples=8, max_queue=8), 0
+    for k in range(100):
+        for _ in range(16):
+            try:
+                queue.enter(ask(1, caller=f"caller-{k}"))
+                inside += 1
+            except Overloaded:
+                break
+    assert inside == 32

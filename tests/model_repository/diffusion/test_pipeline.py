@@ -1,123 +1,9 @@
 """From prompt to images without Triton: encoding, decoding, responses and what is counted."""
 
-import math
-import threading
 import time
+from dataclasses import replace
 
 import numpy as np
-import pytest
-from conditioning import PromptEncoder
-from events import Completed, Event, Failed, Preview, Progress, Queued
-from pipeline import Pipeline
-from request import parse_request
-from tokenizers import Tokenizer, models, pre_tokenizers
-
-WORDS = {"[PAD]": 0, "[UNK]": 1, "red": 2, "circle": 3}
-
-
-class Answers:
-    """Keeps the responses to one request."""
-
-    def __init__(self) -> None:
-        self.wanted = True
-        self.positions: list[int] = []
-        self.steps: list[int] = []
-        self.previews: list[np.ndarray] = []
-        self.images: np.ndarray | None = None
-        self.reason: Exception | None = None
-        self.outcome = ""
-        self.facts: dict[str, object] = {}
-        self.over = threading.Event()
-
-    def __call__(self, event: Event) -> bool:
-        match event:
-            case Queued(position):
-                self.positions.append(position)
-            case Progress(step):
-                self.steps.append(step)
-            case Preview(step, image):
-                self.steps.append(step)
-                self.previews.append(image)
-            case Completed(image):
-                self.images = image
-            case Failed(reason):
-                self.reason = reason
-        return self.wanted
-
-    def ended(self, record: dict[str, object]) -> None:
-        """The log has it: all is said."""
-        self.outcome, self.facts = str(record["outcome"]), record
-        self.over.set()
-
-
-@pytest.fixture
-def encoded() -> list[np.ndarray]:
-    """The input of every call of the text encoder."""
-    return []
-
-
-@pytest.fixture
-def warnings() -> list[str]:
-    return []
-
-
-@pytest.fixture
-def asked() -> list[Answers]:
-    """The answers to every request; a request's id is its place here."""
-    return []
-
-
-@pytest.fixture
-def pipeline(checkpoint, denoiser, metrics, encoded, warnings, asked, tmp_path):
-    tokenizer = Tokenizer(models.WordLevel(WORDS, unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.enable_truncation(77)
-    tokenizer.enable_padding(length=77)
-    tokenizer.save(str(tmp_path / "tokenizer.json"))
-
-    def text_encoder(input_ids):
-        encoded.append(input_ids)
-        if (input_ids == WORDS["circle"]).any():
-            raise RuntimeError("text_encoder: no circles today")
-        return {"context": np.repeat(input_ids[:, :, None], 8, axis=2).astype(np.float32) / 10}
-
-    def vae_decoder(latent):
-        return {"image": np.full((len(latent), 128, 128, 3), 7, np.uint8)}
-
-    encoder = PromptEncoder({"input_ids": tmp_path / "tokenizer.json"}, text_encoder, warnings.append)
-    networks = {"denoiser": denoiser, "vae_decoder": vae_decoder}
-    log = lambda record: asked[int(record["request_id"])].ended(record)  # noqa: E731
-    pipeline = Pipeline(checkpoint, encoder, networks, 16, 4, metrics, log)
-    yield pipeline
-    pipeline.close()
-
-
-@pytest.fixture
-def submit(pipeline, checkpoint, asked):
-    """Start on a request; its answers to come."""
-
-    def start(prompt="red", timeout=math.inf, **fields):
-        strings = {"prompt": prompt, **{k: v for k, v in fields.items() if isinstance(v, str)}}
-        tensors = {name: np.array([value.encode()], object) for name, value in strings.items()}
-        tensors |= {name: np.array([value]) for name, value in fields.items() if not isinstance(value, str)}
-        answers = Answers()
-        asked.append(answers)
-        pipeline.submit(parse_request(tensors, checkpoint), answers, str(len(asked) - 1), timeout)
-        return answers
-
-    return start
-
-
-@pytest.fixture
-def ask(submit):
-    """All the answers to a request."""
-
-    def wait(prompt="red", **fields):
-        answers = submit(prompt, **fields)
-        assert answers.over.wait(10)
-        return answers
-
-    return wait
 
 
 def test_a_request_hears_every_step_and_then_gets_its_images(ask, metrics):
@@ -244,3 +130,10 @@ def test_previews_apply_the_linear_map_of_the_checkpoint(checkpoint):
     assert preview.dtype == np.uint8
     assert preview[0, 0, 0].tolist() == [255, 0, 128]
     assert preview[0, 1, 1].tolist() == [255, 128, 128]
+
+
+def test_a_denoiser_that_takes_too_few_rows_for_a_request_is_refused(checkpoint, denoiser, metrics):
+    few = {**checkpoint.networks, "denoiser": {"max_batch": 8}}
+    networks = {"denoiser": denoiser, "vae_decoder": denoiser}
+    with pytest.raises(ValueError, match=r"takes 8 rows a call, and a guided request of 8 images needs 16"):
+        Pipeline(replace(checkpoint, networks=few), None, networks, 16, 4, metrics, print)

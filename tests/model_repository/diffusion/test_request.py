@@ -1,11 +1,15 @@
 """A request's fields, defaults and limits."""
 
+import math
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import request as request_module
 from checkpoint import Checkpoint
 from hypothesis import given
 from hypothesis import strategies as st
-from request import MAX_SEED, InvalidRequest, parse_request
+from request import MAX_SEED, InvalidRequest, parse_parameters, parse_request
 
 
 def text(value: str | bytes) -> np.ndarray:
@@ -36,6 +40,16 @@ def test_ddpm_and_ddim_default_to_trailing(checkpoint, sampler):
         parse(checkpoint, sampler=sampler, timestep_spacing="trailing"),
     )
     np.testing.assert_array_equal(default.table.coefficients, trailing.table.coefficients)
+
+
+def test_a_named_sampler_comes_with_its_own_spacing_and_an_empty_one_is_none(checkpoint):
+    leading = replace(checkpoint, defaults={**checkpoint.defaults, "timestep_spacing": "leading"})
+    by_default = parse(leading), parse(leading, timestep_spacing=""), parse(leading, timestep_spacing="leading")
+    by_name = parse(leading, sampler="dpmpp_2m"), parse(checkpoint, timestep_spacing="karras")
+    for same in (by_default, by_name):
+        for request in same[1:]:
+            np.testing.assert_array_equal(request.table.coefficients, same[0].table.coefficients)
+    assert not np.array_equal(by_default[0].table.coefficients, by_name[0].table.coefficients)
 
 
 def test_a_seed_of_zero_is_kept(checkpoint):
@@ -103,3 +117,41 @@ def test_any_bytes_and_numbers_either_parse_or_are_refused(checkpoint, prompt, s
         return
     assert request.prompt == prompt.decode()
     assert len(request.table) == steps
+
+
+OF_ANOTHER_TYPE = st.one_of(st.integers(), st.booleans(), st.floats(), st.none(), st.lists(st.text()))
+
+
+@pytest.mark.parametrize("name", ["token", "cancel", "caller"])
+@given(value=OF_ANOTHER_TYPE | st.text(max_size=15).map(lambda text: text + "\n") | st.text(min_size=129))
+def test_a_parameter_of_another_kind_is_refused_in_one_short_line(name, value):
+    with pytest.raises(InvalidRequest, match=f"^{name} is ") as error:
+        parse_parameters({name: value}, 0)
+    assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 400
+
+
+def test_a_negative_timeout_is_refused_and_none_waits_for_ever():
+    assert parse_parameters({}, 0).timeout == math.inf
+    assert parse_parameters({}, 1_500_000).timeout == 1.5
+    with pytest.raises(InvalidRequest, match="timeout is -5: use microseconds, 1 or more"):
+        parse_parameters({}, 2**64 - 5)
+
+
+@pytest.mark.parametrize(
+    ("fields", "interval"),
+    [
+        ({"preview_interval": 0}, 0),
+        ({"preview_interval": 1}, 1),
+        ({"preview_interval": 1, "num_inference_steps": 1000}, 1),
+        ({"preview_interval": 1, "num_inference_steps": 1000, "num_images": 8}, 6),
+        ({"preview_interval": 2, "num_inference_steps": 1000, "num_images": 8}, 6),
+        ({"preview_interval": 50, "num_inference_steps": 1000, "num_images": 8}, 50),
+    ],
+)
+def test_previews_are_thinned_to_what_a_stream_may_hold(checkpoint, monkeypatch, fields, interval):
+    monkeypatch.setattr(request_module, "MAX_PREVIEW_BYTES", 2**20)
+    request = parse(checkpoint, **fields)
+    assert request.preview_interval == interval
+    if interval:
+        assert request.num_steps // interval * request.num_images * 16 * 16 * 3 <= 2**20

@@ -74,7 +74,7 @@ RANGES = {
     "seed": [-1, -(2**63), 2**63 - 1],
     "guidance_rescale": [np.nan, -0.1, 1.1],
     "sampler": ["", "leapfrog", "__import__('os').system('true')", b"\xff\xfe", "x" * 5000],
-    "timestep_spacing": ["even", "", b"\xc3\x28"],
+    "timestep_spacing": ["even", b"\xc3\x28"],
     "priority": ["", "urgent", "HIGH", "0", b"\xff"],
     "prompt": ["", " ", "\n\t", "a" * 4097, b"\xff", b"red \xe2\x28\xa1 circle", b"\xed\xa0\x80"],
     "negative_prompt": ["a" * 4097, b"\xff", b"\xf8\x88\x80\x80\x80"],

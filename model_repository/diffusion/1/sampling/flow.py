@@ -11,6 +11,8 @@ import numpy as np
 
 Levels = tuple[np.ndarray, np.ndarray]
 
+MAX_SHIFT = 1e6  # and its inverse the least: beyond them rounding leaves nothing between the first level and the last
+
 
 @dataclass(frozen=True)
 class FlowSchedule:
@@ -22,8 +24,9 @@ class FlowSchedule:
     prediction_type: ClassVar[str] = "flow"
 
     def __post_init__(self) -> None:
-        if not (self.shift > 0 and math.isfinite(self.shift)):
-            raise ValueError(f"shift is {self.shift}: use a number above 0, 1 for none")
+        if not 1 / MAX_SHIFT <= self.shift <= MAX_SHIFT:
+            allowed = f"{1 / MAX_SHIFT:g} to {MAX_SHIFT:g}"
+            raise ValueError(f"shift is {self.shift}: use a number above 0, from {allowed}, 1 for none")
         if self.num_train_timesteps < 1:
             raise ValueError(f"num_train_timesteps is {self.num_train_timesteps}: use 1 or more")
 

@@ -94,7 +94,8 @@ def _flow_grid(schedule: FlowSchedule, steps: int, timestep_spacing: str, conven
 
 def _check_falling(grid: Grid, timestep_spacing: str, may_rest: bool) -> None:
     """Refuse nodes of equal noise, over which a multistep sampler divides by zero."""
-    falls = np.diff(grid.lambda_) > MIN_STEP
+    with np.errstate(invalid="ignore"):  # two nodes without noise, or of noise alone
+        falls = np.diff(grid.lambda_) > MIN_STEP
     if may_rest:  # DDIM's and TCD's last step may lead from a level to itself, and then changes nothing
         falls = falls[:-1]
     if not falls.all():

@@ -18,6 +18,7 @@ BETA_SCHEDULES = ("linear", "scaled_linear", "squaredcos_cap_v2")
 PREDICTION_TYPES = tuple(name for name in DENOISED_WEIGHTS if name != FlowSchedule.prediction_type)
 FINAL_SIGMAS_TYPES = ("zero", "sigma_min")
 
+MAX_TIMESTEPS = 100_000
 MAX_BETA = 0.999
 # Zero terminal SNR means an infinite sigma_karras, from which no Karras grid can start. diffusers stands in the
 # smallest subnormal of FP16 for alpha_bar = 0 (sigma_karras 4096); we do the same, so that our images equal its.
@@ -35,6 +36,12 @@ def alpha_bar_from_betas(
     """alpha_bar (T,) float64 from the fields of a diffusers scheduler config; `trained_betas` replace the formula."""
     if trained_betas is not None:
         betas = np.asarray(trained_betas, np.float64)
+        if not (len(betas) and np.all((betas > 0) & (betas <= 1))):
+            raise ValueError("trained_betas: use one number a timestep, each above 0, up to 1")
+    elif not 1 <= num_train_timesteps <= MAX_TIMESTEPS:
+        raise ValueError(f"num_train_timesteps is {num_train_timesteps}: use 1 to {MAX_TIMESTEPS}")
+    elif beta_schedule in ("linear", "scaled_linear") and not 0 < beta_start <= beta_end <= 1:
+        raise ValueError(f"beta_start is {beta_start} and beta_end {beta_end}: use numbers above 0, up to 1, rising")
     elif beta_schedule == "linear":  # arXiv 2006.11239 sec. 4
         betas = np.linspace(beta_start, beta_end, num_train_timesteps)
     elif beta_schedule == "scaled_linear":  # arXiv 2112.10752, as in its code: linear in sqrt(beta)
@@ -46,6 +53,8 @@ def alpha_bar_from_betas(
     else:
         raise ValueError(f"beta_schedule is {beta_schedule!r}: use one of {', '.join(BETA_SCHEDULES)}")
     alpha_bar = np.cumprod(1 - betas)
+    if rescale_betas_zero_snr and not alpha_bar[-1] < alpha_bar[0]:
+        raise ValueError("rescale_betas_zero_snr is true, which needs a noise level below the first: set it to false")
     return _zero_terminal_snr(alpha_bar) if rescale_betas_zero_snr else alpha_bar
 
 

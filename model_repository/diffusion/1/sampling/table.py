@@ -14,9 +14,11 @@ from functools import cached_property
 import numpy as np
 
 from .aliases import resolve
+from .flow import FLOW_SPACINGS
 from .grid import Grid, make_grid
 from .prediction import DENOISED_WEIGHTS
 from .samplers import SAMPLERS, AnySchedule, Rows, Sampler, ddim, dpmpp_2m
+from .schedule import Schedule
 
 COLUMNS = ("x_weight", "output_weight", "a", "b", "c1", "c2", "c3", "n", "p", "q")
 # sigma / alpha from which on x is noise alone: the samplers that average slopes over a step divide by little there.
@@ -82,18 +84,17 @@ def step_table(
     that is None or left out, mean the sampler's own.
     """
     name, spacing = resolve(sampler, timestep_spacing)
-    if name not in SAMPLERS:
-        raise ValueError(f"sampler is {sampler!r}: use one of {', '.join(SAMPLERS)}")
     chosen = SAMPLERS[name]
     settings = _settings(name, options)
-    grid = make_grid(schedule, num_inference_steps, spacing or chosen.timestep_spacing, chosen.convention)
+    spacing = spacing or (chosen.timestep_spacing if isinstance(schedule, Schedule) else FLOW_SPACINGS[0])
+    grid = make_grid(schedule, num_inference_steps, spacing, chosen.convention)
     with np.errstate(divide="ignore", invalid="ignore"):  # in weights that are replaced, or refused below
         rows = _rows(schedule, grid, chosen, settings)
         table = _tabulate(schedule, grid, rows)
     if not np.isfinite(table.coefficients).all():
         raise ValueError(
-            f"sampler {name!r} has no finite {num_inference_steps} steps with timestep_spacing "
-            f"{spacing or chosen.timestep_spacing!r} on this checkpoint: use sampler 'ddim' or another timestep_spacing"
+            f"sampler {name!r} has no finite {num_inference_steps} steps with timestep_spacing {spacing!r} on this "
+            "checkpoint: use another timestep_spacing, or fewer num_inference_steps"
         )
     return table
 
