@@ -49,7 +49,7 @@ SAMPLER_ALIASES = (
         "diffusers",
         "DEISMultistepScheduler",
         "deis",
-        note="there ends at the cleanest trained level; here only where the checkpoint's own scheduler does",
+        note="there ends at the cleanest trained level; here only on checkpoints with it, and not in karras, exponential and beta",
     ),
     Alias("diffusers", "LCMScheduler", "lcm"),
     Alias("diffusers", "TCDScheduler", "tcd"),
