@@ -49,7 +49,7 @@ SAMPLER_ALIASES = (
         "diffusers",
         "DEISMultistepScheduler",
         "deis",
-        note="there ends at the cleanest trained level; here only on checkpoints with it, and not in karras, exponential and beta",
+        note="there ends at the cleanest trained level; here on such checkpoints, but for karras, exponential, beta",
     ),
     Alias("diffusers", "LCMScheduler", "lcm"),
     Alias("diffusers", "TCDScheduler", "tcd"),
