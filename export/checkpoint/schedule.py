@@ -12,13 +12,13 @@ BETA_SCHEDULES = ("linear", "scaled_linear", "squaredcos_cap_v2")
 FINAL_SIGMAS_TYPES = ("zero", "sigma_min")
 COPIED = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "prediction_type", "steps_offset")
 
-NUMBERS = {"num_train_timesteps": int, "beta_start": int | float, "beta_end": int | float, "steps_offset": int}
+MAX_TIMESTEPS = 100_000  # far above any checkpoint's
+AT_CLEANEST_TRAINED = ("DEISMultistepScheduler",)
+"""Schedulers whose last step leads to the cleanest trained level, without a setting that says so."""
 
 PLAIN = {
-    "thresholding": (False, "clips what is denoised, which is meant for pixels and not for latents"),
     "use_flow_sigmas": (False, "samples a flow model"),
-    "sigma_min": (None, "cuts the noise schedule short"),
-    "sigma_max": (None, "cuts the noise schedule short"),
+    "use_dynamic_shifting": (False, "shifts the noise schedule of a flow model"),
 }
 """Settings that leave the schedule to its betas, each with that value and what another value does."""
 
@@ -27,8 +27,11 @@ def noise_schedule(path: Path, settings: Mapping[str, Any], family: Family) -> d
     """The arguments of the loop's `read_schedule`, from `settings` of the file at `path`. Raises CheckpointError."""
     missing = [key for key in ("beta_start", "beta_end", "beta_schedule") if settings.get(key) is None]
     if missing:
-        raise CheckpointError(f"{path} has no {missing[0]}: the noise schedule must be one of betas, not flow matching")
-    _check_choice(path, "beta_schedule", settings["beta_schedule"], BETA_SCHEDULES)
+        raise CheckpointError(
+            f"{path}: {settings['_class_name']} has no {missing[0]}: the noise schedule must be one of betas, not flow"
+            " matching"
+        )
+    _check_betas(path, settings)
     for key, (plain, effect) in PLAIN.items():
         if settings.get(key, plain) != plain:
             raise CheckpointError(
@@ -36,23 +39,15 @@ def noise_schedule(path: Path, settings: Mapping[str, Any], family: Family) -> d
                 " checkpoint was not trained for it"
             )
     settings = {"prediction_type": "epsilon", "steps_offset": 0, **settings, **family.scheduler_settings}
-    for key, kinds in NUMBERS.items():
-        if not _is_number(settings[key], kinds):
-            number = "whole number" if kinds is int else "number"
-            raise CheckpointError(f"{path}: {key} is {settings[key]!r}: write a {number}")
-    if not isinstance(settings.get("timestep_spacing", ""), str):
-        raise CheckpointError(f"{path}: timestep_spacing is {settings['timestep_spacing']!r}: write its name")
     _check_choice(path, "prediction_type", settings["prediction_type"], family.prediction_types)
     schedule = {key: settings[key] for key in COPIED}
-    schedule["rescale_betas_zero_snr"] = bool(settings.get("rescale_betas_zero_snr"))
-    schedule["set_alpha_to_one"] = bool(settings.get("set_alpha_to_one", True))
-    schedule["final_sigmas_type"] = settings.get("final_sigmas_type") or "zero"
+    schedule["rescale_betas_zero_snr"] = settings.get("rescale_betas_zero_snr", False)
+    schedule["set_alpha_to_one"] = settings.get("set_alpha_to_one", True)
+    end = "sigma_min" if settings["_class_name"] in AT_CLEANEST_TRAINED else "zero"
+    schedule["final_sigmas_type"] = settings.get("final_sigmas_type", end)
     _check_choice(path, "final_sigmas_type", schedule["final_sigmas_type"], FINAL_SIGMAS_TYPES)
     if settings.get("trained_betas") is not None:
-        betas = settings["trained_betas"]
-        if not (isinstance(betas, list) and all(_is_number(beta, int | float) for beta in betas)):
-            raise CheckpointError(f"{path}: trained_betas is no list of numbers: write one for each timestep, or null")
-        schedule["trained_betas"] = [float(beta) for beta in betas]
+        schedule["trained_betas"] = [float(beta) for beta in settings["trained_betas"]]
     if schedule["rescale_betas_zero_snr"] and schedule["prediction_type"] == "epsilon":
         raise CheckpointError(
             f"{path}: prediction_type 'epsilon' is undefined with rescale_betas_zero_snr, which ends in pure noise:"
@@ -65,8 +60,25 @@ def noise_schedule(path: Path, settings: Mapping[str, Any], family: Family) -> d
     return schedule
 
 
-def _is_number(value: Any, kinds: Any) -> bool:
-    return isinstance(value, kinds) and not isinstance(value, bool)
+def _check_betas(path: Path, settings: Mapping[str, Any]) -> None:
+    """Refuse betas that are no numbers from 0 to 1, one a timestep."""
+    _check_choice(path, "beta_schedule", settings["beta_schedule"], BETA_SCHEDULES)
+    timesteps = settings["num_train_timesteps"]
+    if not 1 <= timesteps <= MAX_TIMESTEPS:
+        raise CheckpointError(
+            f"{path}: num_train_timesteps is {timesteps}: write a whole number from 1 to {MAX_TIMESTEPS}"
+        )
+    betas = {key: settings[key] for key in ("beta_start", "beta_end")}
+    trained = settings.get("trained_betas")
+    if trained is not None:
+        if not isinstance(trained, list) or len(trained) != timesteps:
+            raise CheckpointError(
+                f"{path}: trained_betas must be null or a list of {timesteps} numbers, as many as num_train_timesteps"
+            )
+        betas |= {f"trained_betas[{index}]": beta for index, beta in enumerate(trained)}
+    for key, beta in betas.items():
+        if not isinstance(beta, int | float) or isinstance(beta, bool) or not 0 <= beta <= 1:
+            raise CheckpointError(f"{path}: {key} is {beta!r}: write a number from 0 to 1")
 
 
 def _check_choice(path: Path, key: str, value: Any, allowed: tuple[str, ...]) -> None:

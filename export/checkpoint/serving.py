@@ -5,6 +5,8 @@
 
 Every key may be left out, and so may the file. `guidance_scale`, `sampler`, `timestep_spacing` and
 `num_inference_steps` are the defaults of a request that names none, in place of the family's and of the scheduler's.
+With a `sampler` here, a checkpoint is exported whose own scheduler no sampler equals; with a `timestep_spacing`, one
+whose grid no spacing equals.
 `latent_rgb` turns a latent into a small image for previews: rgb = latent @ weight + bias, in 0..1 before clamping.
 """
 

@@ -12,6 +12,25 @@ from export.errors import CheckpointError, quote
 
 SAME_DEFAULTS = {"DPMSolverSDEScheduler": "KDPM2DiscreteScheduler"}
 """Schedulers that diffusers only has beside another library (torchsde), each with one that has the same defaults."""
+READ_BY_ALL = ("_class_name", "sigma_min", "sigma_max")
+"""Settings of a scheduler that diffusers reads even where they are no parameters of its class."""
+UNREAD = (
+    "clip_sample",
+    "clip_sample_range",
+    "dynamic_thresholding_ratio",
+    "sample_max_value",
+    "flow_shift",
+    "time_shift_type",
+)
+"""Settings of a scheduler that change nothing in what is supported, so whatever they are is right."""
+KINDS: dict[type, tuple[Any, str]] = {
+    bool: (bool, "true or false"),
+    int: (int, "a whole number"),
+    float: (int | float, "a number"),
+    str: (str, "a string"),
+    list: (list, "a list"),
+}
+"""By the type of a setting's default: the types that it may have in a file, in Python and in words."""
 MAX_LAYERS = 1000
 MAX_NUMBER = 10_000_000
 """Whole numbers beyond which a library builds a module without end, or asks for all memory."""
@@ -21,8 +40,7 @@ def read_settings(folder: Path, class_names: tuple[str, ...] | None) -> dict[str
     """Settings of the component in `folder`, one of `class_names`; None: a scheduler, whose file names its class."""
     if class_names is None:
         path = folder / "scheduler_config.json"
-        settings = read_json(path)
-        return with_defaults(scheduler_class(path, settings.get("_class_name")), settings)
+        return _scheduler_settings(path, read_json(path))
     settings = read_json(folder / "config.json")
     _check_sizes(folder / "config.json", settings)
     if hasattr(diffusers, class_names[0]):
@@ -47,6 +65,19 @@ def with_defaults(config_class: Any, settings: dict[str, Any]) -> dict[str, Any]
     """`settings` of a diffusers class, and that class's own default for each it leaves out."""
     parameters = inspect.signature(config_class.__init__).parameters.values()
     return {p.name: p.default for p in parameters if p.default is not p.empty} | settings
+
+
+def _scheduler_settings(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
+    """`settings` as diffusers reads them: those that the class has, with its defaults. Raises CheckpointError."""
+    defaults = with_defaults(scheduler_class(path, settings.get("_class_name")), {})
+    settings = defaults | {key: value for key, value in settings.items() if key in defaults or key in READ_BY_ALL}
+    for key, default in defaults.items():
+        if default is None or key in UNREAD:
+            continue
+        types, words = KINDS[type(default)]
+        if not isinstance(settings[key], types) or isinstance(settings[key], bool) != isinstance(default, bool):
+            raise CheckpointError(f"{path}: {key} is {settings[key]!r}: write {words}, or leave it out for {default!r}")
+    return settings
 
 
 def scheduler_class(path: Path, name: Any) -> type:

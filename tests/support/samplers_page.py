@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 from sampling import SAMPLERS, SPACINGS
 from sampling.aliases import REFUSED_SAMPLERS, REFUSED_SPACINGS, SAMPLER_ALIASES, SPACING_ALIASES, Alias
+from sampling.table import PURE_NOISE
 
 PROGRAMS = ("diffusers", "A1111", "ComfyUI", "k-diffusion")
 HEAD = """# Samplers and timestep spacings
@@ -26,9 +27,12 @@ SPACINGS_HEAD = """## Timestep spacings
 
 `trailing` of `lcm` and `tcd` is the grid that they were distilled on, at most 50 steps.
 """
-NOTES_HEAD = """## Where the other program differs
+FIRST_BY_DDIM = ", ".join(f"`{name}`" for name, sampler in SAMPLERS.items() if not sampler.from_pure_noise)
+NOTES_HEAD = f"""## Where the other program differs
 
-These names are understood, but images differ from those of the other program where its method does.
+These names are understood, but images differ from those of the other program where its method does. Besides, the first
+step of {FIRST_BY_DDIM} is DDIM's here
+where it starts at a sigma / alpha of {PURE_NOISE:g} or more, as with zero terminal SNR; other programs do not.
 """
 REFUSED_HEAD = """## Refused by name
 """

@@ -54,6 +54,7 @@ def test_v_prediction_with_zero_snr_and_trained_betas(broken_folder: Path) -> No
         _class_name="DDIMScheduler",
         prediction_type="v_prediction",
         rescale_betas_zero_snr=True,
+        num_train_timesteps=2,
         trained_betas=[0.1, 0.2],
     )
     found = read_checkpoint(str(broken_folder))
@@ -96,7 +97,11 @@ def test_a_rectangular_native_size(broken_folder: Path) -> None:
         ("text_encoder/config.json", {"max_position_embeddings": 512}, "512 tokens"),
         ("text_encoder/config.json", {"hidden_size": "wide"}, "text_encoder cannot be loaded"),
         ("scheduler/scheduler_config.json", {"prediction_type": "sample"}, "prediction_type is 'sample'"),
-        ("scheduler/scheduler_config.json", {"rescale_betas_zero_snr": True}, "rescale_betas_zero_snr"),
+        (
+            "scheduler/scheduler_config.json",
+            {"_class_name": "DDIMScheduler", "rescale_betas_zero_snr": True},
+            "rescale_betas_zero_snr",
+        ),
         ("scheduler/scheduler_config.json", {"beta_schedule": "exp"}, "beta_schedule is 'exp'"),
         ("scheduler/scheduler_config.json", {"beta_start": None}, "beta_start"),
         ("scheduler/scheduler_config.json", {"_class_name": "os.system"}, "no scheduler"),

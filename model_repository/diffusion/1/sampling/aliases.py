@@ -26,10 +26,16 @@ class Alias:
 
 
 DISCARDS = "there without the last node but one"
+EVEN_STEPS = "there every step is T // N timesteps long, which `linspace`, and `trailing` unless N divides T, are not"
 SAMPLER_ALIASES = (
     Alias("diffusers", "DDPMScheduler", "ddpm"),
-    Alias("diffusers", "DDIMScheduler", "ddim"),
-    Alias("diffusers", "PNDMScheduler", "pndm", note="as with skip_prk_steps"),
+    Alias("diffusers", "DDIMScheduler", "ddim", note=EVEN_STEPS),
+    Alias(
+        "diffusers",
+        "PNDMScheduler",
+        "pndm",
+        note=f"as with skip_prk_steps; there v_prediction averages v and not epsilon; {EVEN_STEPS}",
+    ),
     Alias("diffusers", "EulerDiscreteScheduler", "euler"),
     Alias("diffusers", "EulerAncestralDiscreteScheduler", "euler_ancestral"),
     Alias("diffusers", "HeunDiscreteScheduler", "heun"),
@@ -39,7 +45,12 @@ SAMPLER_ALIASES = (
     Alias("diffusers", "DPMSolverMultistepScheduler", "dpmpp_2m", note="as with its default algorithm_type"),
     Alias("diffusers", "DPMSolverSDEScheduler", "dpmpp_sde"),
     Alias("diffusers", "UniPCMultistepScheduler", "unipc"),
-    Alias("diffusers", "DEISMultistepScheduler", "deis", note="there ends at the cleanest trained level"),
+    Alias(
+        "diffusers",
+        "DEISMultistepScheduler",
+        "deis",
+        note="there ends at the cleanest trained level; here on such checkpoints, but for karras, exponential, beta",
+    ),
     Alias("diffusers", "LCMScheduler", "lcm"),
     Alias("diffusers", "TCDScheduler", "tcd"),
     Alias("A1111", "Euler", "euler"),

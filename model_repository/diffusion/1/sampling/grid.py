@@ -6,7 +6,7 @@ Programs lay the same named spacing differently. A *convention* says whose habit
 |---|---|---|---|---|---|
 | ddim | DDIM, PNDM | N | rounded | rounded; rounded | clean; the cleanest trained if not `set_alpha_to_one` |
 | ddpm | DDPM | N | rounded | rounded; rounded | clean |
-| dpmpp | DPM++, UniPC, DEIS | N + 1, drop timestep 0 | rounded | rounded; truncated | by `final_sigmas_type` |
+| dpmpp | DPM++, UniPC, DEIS | N + 1, drop timestep 0 | rounded | rounded; truncated | by `final_sigmas_type`, below |
 | euler | Euler, Heun, LMS, DPM++ SDE | N | fractional | fractional; fractional | clean |
 | kdpm2 | DPM2, DPM2 ancestral | N | fractional | rounded; fractional | clean |
 | lcm | LCM | N | rounded | rounded; rounded | clean |
@@ -16,6 +16,7 @@ Programs lay the same named spacing differently. A *convention* says whose habit
 lcm and tcd is their own grid: N <= 50 of the 50 timesteps they were distilled on. karras, exponential and beta reach
 from the noisiest to the cleanest trained level. diffusers' schedulers of the conventions euler and kdpm2 lay these
 three between the first and the last timestep of the spacing they are configured with: ours are theirs for `linspace`.
+With `final_sigmas_type` "sigma_min" dpmpp ends at the cleanest trained level, or clean where it stands there already.
 
 Zero terminal SNR: ddim, ddpm, dpmpp, lcm and tcd start leading, trailing, linspace and simple at alpha = 0 exactly.
 Everything else starts at a sigma_karras of 4096 (`Schedule.finite_alpha_bar`), as diffusers does.
@@ -72,7 +73,10 @@ def make_grid(
         return _flow_grid(schedule, num_inference_steps, timestep_spacing, convention)
     habits = CONVENTIONS[convention]
     timesteps, alpha_bar = SPACINGS[timestep_spacing](schedule, num_inference_steps, habits)
-    alpha_bar = np.append(alpha_bar, schedule.alpha_bar[0] if habits.ends_noisy(schedule) else 1.0)
+    cleanest = schedule.alpha_bar[0]
+    # Grids that visit the cleanest trained level themselves, as karras, have no step left but the one to clean.
+    ends_noisy = habits.ends_noisy(schedule) and (habits.may_rest or cleanest - alpha_bar[-1] > MIN_STEP * cleanest)
+    alpha_bar = np.append(alpha_bar, cleanest if ends_noisy else 1.0)
     sigma = np.sqrt(1 - alpha_bar)
     from_sigma = habits.starts_from_sigma and timestep_spacing != "leading"
     grid = Grid(timesteps.astype(np.float32), np.sqrt(alpha_bar), sigma, float(sigma[0]) if from_sigma else 1.0)

@@ -139,8 +139,15 @@ def test_the_last_node_is_clean_unless_the_checkpoint_says_otherwise(convention,
 
 
 @pytest.mark.parametrize("spacing", ["karras", "exponential", "beta", "normal"])
+def test_a_grid_that_visits_the_cleanest_trained_level_ends_clean(spacing):
+    grid = make_grid(Schedule(STABLE_DIFFUSION, final_sigmas_type="sigma_min"), 10, spacing, "dpmpp")
+    plain = make_grid(Schedule(STABLE_DIFFUSION), 10, spacing, "dpmpp")
+    np.testing.assert_array_equal(grid.sigma, plain.sigma)
+
+
+@pytest.mark.parametrize("spacing", ["leading", "trailing", "linspace"])
 def test_a_repeated_level_is_refused_by_name(spacing):
-    schedule = Schedule(STABLE_DIFFUSION, final_sigmas_type="sigma_min")
+    schedule = Schedule(np.cumprod(1 - np.append(0.1, np.full(999, 1e-13))))
     with pytest.raises(
         ValueError, match=f"timestep_spacing is '{spacing}', which repeats a noise level.*: use"
     ) as error:
