@@ -1,5 +1,6 @@
 """Hostile requests to Triton's own ports, which are for trusted networks: it may die, and then comes back as it was."""
 
+import socket
 import time
 from contextlib import suppress
 
@@ -90,7 +91,7 @@ def test_hostile_grpc(mortal, content, call, stream, habit):
         else:
             asked = channel.stream_stream(f"{SERVICE}ModelStreamInfer")(sent(content, habit), timeout=5)
             if habit in ("read", "half-closed"):
-                next(asked)
+                next(asked, None)
             else:
                 time.sleep(0.05)
             asked.cancel()
@@ -103,8 +104,9 @@ def sent(content: bytes, habit: str):
         yield content
 
 
-@fuzz(50, raw=st.binary(max_size=60), preface=st.booleans())
+@fuzz(20, raw=st.binary(max_size=60), preface=st.booleans())
 def test_bytes_that_are_no_grpc(mortal, raw, preface):
-    with suppress(OSError):
-        send(mortal.server.grpc_url, (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" if preface else b"") + raw)
+    host, port = mortal.server.grpc_url.split(":")
+    with suppress(OSError), socket.create_connection((host, int(port)), 5) as connection:
+        connection.sendall((b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" if preface else b"") + raw)
     mortal.mend()

@@ -1,5 +1,6 @@
 """A server of a test's own that may die: it is started again, and its deaths are counted."""
 
+import resource
 import subprocess
 import time
 import urllib.request
@@ -9,6 +10,7 @@ from pathlib import Path
 
 from tests.support.launching import Server, launch, wait_until_ready
 
+MEMORY = 6 * 2**30  # bytes that each process may take: it shall end, and not the machine
 PATIENCE = 30.0  # seconds in which the launcher may bring Triton back itself
 
 
@@ -21,7 +23,12 @@ class MortalServer:
         self._start()
 
     def _start(self) -> None:
-        self._launcher = launch(self.repository, stderr=subprocess.DEVNULL)
+        limits = resource.getrlimit(resource.RLIMIT_AS)
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, limits[1]))  # its processes inherit it
+        try:
+            self._launcher = launch(self.repository, stderr=subprocess.DEVNULL)
+        finally:
+            resource.setrlimit(resource.RLIMIT_AS, limits)
         self.server: Server = wait_until_ready(self._launcher)
 
     def is_ready(self) -> bool:

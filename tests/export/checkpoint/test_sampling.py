@@ -84,7 +84,7 @@ def test_a_scheduler_names_sampler_spacing_and_steps(
         ("DDIM", {"thresholding": True}, "thresholding is True"),
         ("CogVideoXDDIM", {}, "CogVideoXDDIMScheduler has snr_shift_scale"),
         ("EDMEuler", {"beta_start": None}, "not flow matching"),
-        ("DDIM", {"trained_betas": [0.1, -0.2]}, "alpha_bar"),
+        ("DDIM", {"trained_betas": [0.1, -0.2]}, "trained_betas"),
     ],
 )
 def test_what_is_not_honoured_is_refused_by_name(
