@@ -82,7 +82,9 @@ def check_index(folder: Path, index: dict[str, Any]) -> Family:
         raise CheckpointError(f"{folder} is a {pipeline!r}: {SUPPORTED}, that is {known}")
     for extra in family.foreign_components:
         if _class_name(index, extra):
-            raise CheckpointError(f"{folder} has a {extra} ({_class_name(index, extra)!r}): {SUPPORTED}, which have none")
+            raise CheckpointError(
+                f"{folder} has a {extra} ({_class_name(index, extra)!r}): {SUPPORTED}, which have none"
+            )
     for component, allowed in family.components.items():
         found = _class_name(index, component)
         if not found:
