@@ -10,7 +10,7 @@ PACKAGES := export shapes benchmarks docker client/triton_diffusion model_reposi
 export TOKENIZERS_PARALLELISM := false
 
 .DEFAULT_GOAL := help
-.PHONY: help demo export serve page test test-slow latency loop bench resilience dashboard rules ladder lint lock format clean
+.PHONY: help demo export serve page test test-slow fuzz latency loop bench resilience dashboard rules ladder lint lock format clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,10 @@ test: lint ## Lint, check types and run the tests
 test-slow: $(VENV)/installed ## Run the tests that take minutes or gigabytes
 	$(PYTHON) docker/prerequisites.py --containers
 	$(RUN) -m pytest -m slow -s
+
+MINUTES ?= 10
+fuzz: $(VENV)/installed ## Send hostile input to every door, MINUTES (10) for each fuzzer; count deaths of Triton
+	FUZZ_MINUTES=$(MINUTES) $(RUN) -m pytest tests/fuzz -m "slow or not slow" -s
 
 latency: $(EXPORTED) ## Measure where the milliseconds of one served image go
 	$(RUN) -m benchmarks.latency

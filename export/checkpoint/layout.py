@@ -79,16 +79,18 @@ def check_index(folder: Path, index: dict[str, Any]) -> Family:
     family = next((family for family in FAMILIES if pipeline in family.pipelines), None)
     if family is None:
         known = " or ".join(name for family in FAMILIES for name in family.pipelines)
-        raise CheckpointError(f"{folder} is a {pipeline}: {SUPPORTED}, that is {known}")
+        raise CheckpointError(f"{folder} is a {pipeline!r}: {SUPPORTED}, that is {known}")
     for extra in family.foreign_components:
         if _class_name(index, extra):
-            raise CheckpointError(f"{folder} has a {extra} ({_class_name(index, extra)}): {SUPPORTED}, which have none")
+            raise CheckpointError(
+                f"{folder} has a {extra} ({_class_name(index, extra)!r}): {SUPPORTED}, which have none"
+            )
     for component, allowed in family.components.items():
         found = _class_name(index, component)
         if not found:
             raise CheckpointError(f"{folder}: {INDEX} names no {component}: get the complete checkpoint")
         if allowed and found not in allowed:
-            raise CheckpointError(f"{folder}: the {component} is a {found}: it must be a {' or '.join(allowed)}")
+            raise CheckpointError(f"{folder}: the {component} is a {found!r}: it must be a {' or '.join(allowed)}")
     return family
 
 

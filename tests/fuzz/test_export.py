@@ -111,6 +111,16 @@ def test_a_damaged_file_is_refused_in_one_line_or_does_no_harm(mutable_folder, n
         file.write_bytes(content)
 
 
+def test_a_class_name_of_two_lines_is_shown_in_one(mutable_folder):
+    file = mutable_folder / "model_index.json"
+    content = file.read_bytes()
+    file.write_text(json.dumps(json.loads(content) | {"vae": ["diffusers", "a\nb"]}))
+    try:
+        assert accepted(ExportError, read_whole, mutable_folder) is None
+    finally:
+        file.write_bytes(content)
+
+
 def test_every_file_is_refused_in_one_line_if_it_is_cut(mutable_folder):
     """Every file of the checkpoint, weights and vocabularies too, empty and cut in the middle."""
     for file in sorted(path for path in mutable_folder.rglob("*") if path.is_file()):

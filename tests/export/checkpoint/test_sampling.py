@@ -106,6 +106,7 @@ def test_a_scheduler_names_sampler_spacing_and_steps(
         ("IPNDM", {}, "IPNDMScheduler has no beta_start"),
         ("UnCLIP", {}, "UnCLIPScheduler has no beta_start"),
         ("FlowMatchEulerDiscrete", {}, "not flow matching"),
+        ("DDIM", {"trained_betas": [0.1, -0.2]}, "trained_betas"),
     ],
 )
 def test_what_is_not_honoured_is_refused_by_name(
