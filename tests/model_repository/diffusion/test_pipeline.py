@@ -4,6 +4,8 @@ import time
 from dataclasses import replace
 
 import numpy as np
+import pytest
+from pipeline import Pipeline
 
 
 def test_a_request_hears_every_step_and_then_gets_its_images(ask, metrics):
