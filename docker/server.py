@@ -17,7 +17,7 @@ from installation import Installation
 from launch_error import LaunchError
 from options import LOOPBACK
 from processes import bound_memory, dead_children, is_running, model_processes
-from triton_log import WRITE_AGAIN, TritonLog, exit_reason, stub_reason
+from triton_log import WRITE_AGAIN, TritonLog, exit_reason, load_failure, stub_reason
 from triton_options import http_host, triton_options
 from workspace import remove_shared_memory
 
@@ -103,8 +103,12 @@ class Server:
         Triton has ended by itself."""
         code = self._process.poll()
         if code is not None:
-            reason = self._reason_for_exit(code)
-            raise ServerLost(reason) if code < 0 or self._health else LaunchError(reason)
+            self._end_stubs()  # those that a crash leaves behind hold the log open
+            log = self._log.text(wait=2)
+            if not self.was_ready and (failure := load_failure(log)):
+                raise LaunchError(failure)
+            reason = exit_reason(code, log)
+            raise ServerLost(reason) if code < 0 or self.was_ready else LaunchError(reason)
         if self._health and self._health.unanswered > self._arguments.health_timeout:
             raise ServerLost(f"Triton has not answered its health check for {self._arguments.health_timeout:g} s")
         if self._health:
@@ -127,10 +131,6 @@ class Server:
                 f"the process of {f'model {model}' if model else 'a model'} ended while it was loaded ({reason}): "
                 f"{WRITE_AGAIN}"
             )
-
-    def _reason_for_exit(self, code: int) -> str:
-        self._end_stubs()  # those that a crash leaves behind hold the log open
-        return exit_reason(code, self._log.text(wait=2))
 
     def _health_questions(self) -> list[Callable[[], bool]]:
         """Over HTTP, and over gRPC unless that wants TLS."""

@@ -76,17 +76,22 @@ threading.Thread(target=_write, daemon=True).start()
 
 def exit_reason(code: int, log: str) -> str:
     """One line. `code` is negative where a signal ended it, as Popen has it."""
-    failed = re.search(r"failed to load '(\w+)' version \d+: (.+)", log) or re.search(
-        r"Poll failed for model directory '(\w+)': (.+)", log
-    )
-    if failed and code > 0:
-        model, reason = failed[1], failed[2].split(TRACEBACK)[0].strip(' "')
-        own = stub_reason(log) if "not healthy" in reason else None
-        return f"model {model} does not load ({own or reason}): {WRITE_AGAIN}"
     if code < 0:
         thrown = thrown_error(log)
         return f"Triton was ended by {_signal_name(-code)}" + (f" ({thrown})" if thrown else "")
     return f"Triton ended with code {code}: {last_error(log) or 'see --verbose'}"
+
+
+def load_failure(log: str) -> str | None:
+    """One line: the model that did not load and why; None if there is none. Triton then ends, or crashes on its way."""
+    failed = re.search(r"failed to load '(\w+)' version \d+: (.+)", log) or re.search(
+        r"Poll failed for model directory '(\w+)': (.+)", log
+    )
+    if not failed:
+        return None
+    model, reason = failed[1], failed[2].split(TRACEBACK)[0].strip(' "')
+    own = stub_reason(log) if "not healthy" in reason else None
+    return f"model {model} does not load ({own or reason}): {WRITE_AGAIN}"
 
 
 def stub_reason(log: str) -> str | None:

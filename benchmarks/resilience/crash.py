@@ -17,7 +17,7 @@ STEPS = 60  # seconds of work for all clients together
 BACK_WITHIN = 10.0  # seconds
 TRITON_BACK_WITHIN = 5.0  # seconds
 TIMES = 3  # deaths of Triton
-SETTLE = 3.0  # seconds of load before and after each
+SETTLE = 5.0  # seconds of load before and after each
 MEBIBYTE = 2**20
 ABORTING = b'{"inputs": [{"name": "seed", "datatype": "INT64", "shape": [9223372036854775807], "data": [7]}]}'
 """A request that Triton 2.51 does not survive."""

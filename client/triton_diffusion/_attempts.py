@@ -28,7 +28,8 @@ from ._errors import (
 FIRST_PAUSE = 0.25  # seconds
 LONGEST_PAUSE = 8.0
 RESTART = 20.0
-"""Seconds in which a server that is lost is started again. Whoever has had an answer before asks on for so long."""
+"""Seconds in which a server that is lost is started again: who has had an answer before asks on for so long, and only
+tries that were lost inside a server count against `retries`."""
 
 T = TypeVar("T")  # a transport
 _log = logging.getLogger("triton_diffusion")
@@ -88,7 +89,8 @@ class Attempts(Generic[T]):
         self.pause = 0.0  # seconds to wait before the next try
         self._servers = servers
         self._failed = 0
-        self._first_failure = 0.0
+        self._counted = 0  # of these, those that count against the retries
+        self._seen = 0.0  # time.monotonic() of the last failure of a server that was there
 
     def next(self) -> "_Attempt[T]":
         self._servers.check_open()
@@ -103,6 +105,8 @@ class Attempts(Generic[T]):
         """True if the call goes on in spite of `error`."""
         with self._servers.lock:
             server.in_flight -= 1
+            was_there = server.checkpoint is not None  # also where this call's own answer is lost
+            self._servers.answered |= was_there
             if error is None or isinstance(error, InvalidRequest | GenerationFailed):  # it answers
                 server.failures, server.down_until = 0, 0.0
                 self._servers.answered = True
@@ -115,12 +119,16 @@ class Attempts(Generic[T]):
                 server.failures += 1
                 server.down_until = now + _pause(server.failures, asked_for)
             self._failed += 1
-            if self._failed == 1:
-                self._first_failure = now
+            if self._failed == 1 or was_there:
+                self._seen = now
+            starts_again = self._servers.answered and not was_there and not isinstance(error, ServerOverloaded)
+            self._counted += not starts_again
             another_is_up = any(server.down_until <= now for server in self._servers.all)
             self.pause = 0.0 if another_is_up else _pause(self._failed, asked_for)
+            retries = self._servers.retries
+            goes_on = retries > 0 and now - self._seen < RESTART if starts_again else self._counted <= retries
         left = self.deadline.left()
-        if self._servers.closed or not self._goes_on(error) or (left is not None and self.pause >= left):
+        if self._servers.closed or not goes_on or (left is not None and self.pause >= left):
             return False
         _log.info(
             "request %s: %s; trying again in %.2f s, the %d. time",
@@ -130,13 +138,6 @@ class Attempts(Generic[T]):
             self._failed,
         )
         return True
-
-    def _goes_on(self, error: ServerUnavailable) -> bool:
-        """True while there are tries left, or a server that has answered before may be starting again."""
-        if self._failed <= self._servers.retries:
-            return True
-        may_return = self._servers.retries > 0 and self._servers.answered and not isinstance(error, ServerOverloaded)
-        return may_return and time.monotonic() - self._first_failure < RESTART
 
 
 class _Attempt(Generic[T]):

@@ -80,12 +80,11 @@ def test_a_busy_triton_is_not_taken_for_one_that_hangs(start, shipped_repository
     # Nobody reads the launcher's standard error meanwhile: that stops nothing either.
     large = '{"inputs": [{"name": "prompt", "datatype": "BYTES", "shape": [1], "data": ["%s"]}]}' % ("x" * 2**20)
     with Client(server.grpc_url) as client, ThreadPoolExecutor(40) as pool:
-        full = [pool.submit(image, client, 25) for _ in range(24)]
+        full = [pool.submit(image, client, 10) for _ in range(24)]
         while not all(request.done() for request in full):
             list(pool.map(lambda _: ask(server, large), range(8)))
-        assert all(request.result().any() for request in full)
-    assert triton_of(launcher.pid) == triton
-    assert "starting Triton again" not in said(launcher)
+    assert triton_of(launcher.pid) == triton, said(launcher)[-1000:]
+    assert all(request.result().any() for request in full)
 
 
 @pytest.mark.slow

@@ -3,7 +3,7 @@
 import signal
 
 import pytest
-from triton_log import exit_reason
+from triton_log import exit_reason, load_failure
 
 START = """\
 W1126 00:11:31.000000 1 pinned_memory_manager.cc:273] "Unable to allocate pinned system memory: CUDA driver version"
@@ -36,7 +36,7 @@ def test_a_model_that_takes_its_process_with_it_is_told_with_its_last_words():
         "E1126 00:11:30.1 1 model_lifecycle.cc:642] \"failed to load 'denoiser' version 1: Internal: Stub process "
         "'denoiser_0_0' is not healthy.\"\n"
     )
-    assert exit_reason(1, log).startswith("model denoiser does not load (Fatal Python error: Aborted): write the")
+    assert str(load_failure(log)).startswith("model denoiser does not load (Fatal Python error: Aborted): write the")
 
 
 def test_exceptions_of_processes_that_speak_at_once_are_told_apart():
