@@ -1,7 +1,7 @@
 """The served checkpoint as the loop must know it: `checkpoint.json`, which the export writes beside this file."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -46,16 +46,16 @@ class Checkpoint:
     tokenizers: dict[str, str]  # file beside this one by input of the text encoder
     networks: dict[str, dict[str, Any]]  # "max_batch" (rows a call), "inputs" and "outputs" of each, by name
     defaults: dict[str, Any]  # of a request that leaves out sampler, timestep_spacing, guidance_scale, ...
+    noise_schedule: Schedule = field(init=False)  # the one that the checkpoint was trained with
+
+    def __post_init__(self) -> None:
+        """Raises ValueError where the schedule is broken: at the start, and not with the first request."""
+        object.__setattr__(self, "noise_schedule", read_schedule(**self.schedule))
 
     @classmethod
     def from_file(cls, path: Path) -> "Checkpoint":
         """Read `path`, written by `python -m export`."""
         return cls(**json.loads(path.read_text(encoding="utf-8")))
-
-    @cached_property
-    def noise_schedule(self) -> Schedule:
-        """The schedule the checkpoint was trained with."""
-        return read_schedule(**self.schedule)
 
     @cached_property
     def latent_format(self) -> LatentFormat:

@@ -35,7 +35,6 @@ class TritonPythonModel:
         folder = Path(args["model_repository"]) / args["model_version"]
         parameters = json.loads(args["model_config"])["parameters"]
         self._checkpoint = Checkpoint.from_file(folder / "checkpoint.json")
-        self._checkpoint.noise_schedule  # noqa: B018 - a broken schedule is to fail now, not with the first request
         networks = {
             name: TritonNetwork(name, network["outputs"]) for name, network in self._checkpoint.networks.items()
         }
