@@ -20,7 +20,6 @@ from ._deadline import Deadline
 from ._errors import (
     GenerationFailed,
     InvalidRequest,
-    ServerOverloaded,
     ServerUnavailable,
     WrongServer,
 )
@@ -28,8 +27,8 @@ from ._errors import (
 FIRST_PAUSE = 0.25  # seconds
 LONGEST_PAUSE = 8.0
 RESTART = 20.0
-"""Seconds in which a server that is lost is started again: who has had an answer before asks on for so long, and only
-tries that were lost inside a server count against `retries`."""
+"""Seconds in which a server that is lost is started again: who has reached it before asks on for so long, and only
+tries that did reach it count against `retries`."""
 
 T = TypeVar("T")  # a transport
 _log = logging.getLogger("triton_diffusion")
@@ -60,7 +59,7 @@ class Servers(Generic[T]):
             raise InvalidRequest(f"retries is {retries!r}: use 0 or more", "retries", retries, "0 or more")
         self.all = [Server(transport) for transport in transports]
         self.retries = retries
-        self.answered = False  # one of them, any call
+        self.reached = False  # one of them, by any call
         self.closed = False
         self.lock = threading.Lock()
 
@@ -90,7 +89,7 @@ class Attempts(Generic[T]):
         self._servers = servers
         self._failed = 0
         self._counted = 0  # of these, those that count against the retries
-        self._seen = 0.0  # time.monotonic() of the last failure of a server that was there
+        self._gone_since = 0.0  # time.monotonic(); when a server was last there, or the first failure
 
     def next(self) -> "_Attempt[T]":
         self._servers.check_open()
@@ -105,11 +104,9 @@ class Attempts(Generic[T]):
         """True if the call goes on in spite of `error`."""
         with self._servers.lock:
             server.in_flight -= 1
-            was_there = server.checkpoint is not None  # also where this call's own answer is lost
-            self._servers.answered |= was_there
             if error is None or isinstance(error, InvalidRequest | GenerationFailed):  # it answers
                 server.failures, server.down_until = 0, 0.0
-                self._servers.answered = True
+                self._servers.reached = True
             if not isinstance(error, ServerUnavailable) or isinstance(error, WrongServer):
                 return False
             server.checkpoint = None  # it may come back with another
@@ -119,14 +116,15 @@ class Attempts(Generic[T]):
                 server.failures += 1
                 server.down_until = now + _pause(server.failures, asked_for)
             self._failed += 1
-            if self._failed == 1 or was_there:
-                self._seen = now
-            starts_again = self._servers.answered and not was_there and not isinstance(error, ServerOverloaded)
+            self._servers.reached |= error.connected
+            if error.connected or self._failed == 1:
+                self._gone_since = now
+            starts_again = self._servers.reached and not error.connected
             self._counted += not starts_again
             another_is_up = any(server.down_until <= now for server in self._servers.all)
             self.pause = 0.0 if another_is_up else _pause(self._failed, asked_for)
             retries = self._servers.retries
-            goes_on = retries > 0 and now - self._seen < RESTART if starts_again else self._counted <= retries
+            goes_on = retries > 0 and now - self._gone_since < RESTART if starts_again else self._counted <= retries
         left = self.deadline.left()
         if self._servers.closed or not goes_on or (left is not None and self.pause >= left):
             return False

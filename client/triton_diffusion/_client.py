@@ -36,8 +36,8 @@ class Client:
     protocol: "grpc", the default, or "http" if only that gets through: it has no `stream`.
     retries: tries after the first, if a server is not there, is lost or is overloaded; 0 for none. Between the tries it
     waits 0.25, 0.5, 1, 2, 4, 8, 8, ... seconds (each by up to a half less, by chance), as long as an overloaded server
-    asks for (and by up to a half more), or not at all while another server is up. A server that is lost after it has
-    answered this client is asked on for 20 seconds, in which it starts again; not with 0.
+    asks for (and by up to a half more), or not at all while another server is up. Where a server is gone that this
+    client has reached before, it asks on for 20 seconds, in which the server starts again; not with 0.
     shared_memory: "system" for images of `text_to_image` to come through memory shared with a server on this host,
     "cuda" for memory of its first GPU (needs tritonclient[cuda]); gRPC only. It pays for large images. If the server
     refuses, a warning says so and the images come over the connection.

@@ -46,12 +46,21 @@ class InvalidRequest(DiffusionError):
 class ServerUnavailable(DiffusionError):
     """There is no server at the URL, it is not ready, or the connection was lost.
 
-    `retry_after` says in how many seconds it is worth asking again, or None where that is not known.
+    `retry_after` says in how many seconds it is worth asking again, or None where that is not known; `connected` is
+    False where no server was there to take the connection.
     """
 
-    def __init__(self, message: str, retry_after: float | None = None, *, request_id: str | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        retry_after: float | None = None,
+        *,
+        request_id: str | None = None,
+        connected: bool = True,
+    ) -> None:
         super().__init__(message, request_id=request_id)
         self.retry_after = retry_after
+        self.connected = connected
 
 
 class ServerOverloaded(ServerUnavailable):

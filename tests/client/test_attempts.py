@@ -160,28 +160,50 @@ def test_a_closed_client_takes_no_call():
         attempts.next()
 
 
-def answer(servers: Servers[str]) -> None:
+GONE = ServerUnavailable("gone", connected=False)
+
+
+def reach(servers: Servers[str]) -> None:
     with servers.attempts(None).next():
         pass
 
 
-def test_a_server_that_has_answered_before_is_given_the_time_to_start_again(monkeypatch):
+def test_a_server_that_was_reached_before_is_given_the_time_to_start_again(monkeypatch):
     now = 1000.0
     monkeypatch.setattr("time.monotonic", lambda: now)
     servers = Servers(["a"], retries=1)
-    answer(servers)
+    reach(servers)
     attempts = servers.attempts(None)
     while now < 1000 + RESTART:
-        fail(attempts, ServerUnavailable("gone"))
+        fail(attempts, GONE)
         now += attempts.pause
     with pytest.raises(ServerUnavailable):
-        fail(attempts, ServerUnavailable("gone"))
+        fail(attempts, GONE)
 
 
-@pytest.mark.parametrize(("retries", "error"), [(0, ServerUnavailable("gone")), (1, ServerOverloaded("full", 1.0))])
+def test_the_time_to_start_again_begins_anew_where_a_try_was_lost_inside_the_server(monkeypatch):
+    now = 1000.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    attempts = Servers(["a"], retries=2).attempts(None)
+    for _ in range(2):
+        fail(attempts, ServerUnavailable("lost"))
+        now += RESTART - 1
+        fail(attempts, GONE)
+    with pytest.raises(ServerUnavailable, match="lost"):
+        fail(attempts, ServerUnavailable("lost"))
+
+
+def test_a_server_that_was_never_there_gets_no_longer_than_the_tries():
+    attempts = Servers(["a"], retries=1).attempts(None)
+    fail(attempts, GONE)
+    with pytest.raises(ServerUnavailable):
+        fail(attempts, GONE)
+
+
+@pytest.mark.parametrize(("retries", "error"), [(0, GONE), (1, ServerOverloaded("full", 1.0))])
 def test_without_retries_or_where_it_is_only_full_a_server_gets_no_longer(retries, error):
     servers = Servers(["a"], retries=retries)
-    answer(servers)
+    reach(servers)
     attempts = servers.attempts(None)
     for _ in range(retries):
         fail(attempts, error)

@@ -63,7 +63,7 @@ class _Wire:
             if message.endswith("Socket closed"):
                 wanted = "a client certificate that it trusts" if self._credentials else "TLS (grpcs://)"
                 reason = f"the server at {self.url} takes no connection; does it want {wanted}?"
-            return ServerUnavailable(reason, request_id=id_of(request))
+            return ServerUnavailable(reason, request_id=id_of(request), connected=False)
         return error_from_status(status, message, self.url, request, grpc_wire.retry_after(error))
 
     def closed(self, request: Request | None) -> DiffusionError:

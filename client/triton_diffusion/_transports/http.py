@@ -78,7 +78,7 @@ class _Wire:
             return untrusted
         if connecting:
             return ServerUnavailable(
-                f"no HTTP server at {self.url}; is it running? (make serve)", request_id=request_id
+                f"no HTTP server at {self.url}; is it running? (make serve)", request_id=request_id, connected=False
             )
         if isinstance(error, httpx2.RemoteProtocolError) and str(error).startswith("illegal"):
             return WrongServer(
