@@ -34,8 +34,8 @@ MIN_FILES = 256
 
 def check_surroundings(arguments: argparse.Namespace) -> None:
     """Find what Triton would stumble over later, and less clearly. Raises LaunchError."""
-    check_repository(arguments.repository)
     check_plans(arguments.repository)
+    check_repository(arguments.repository)
     free = shutil.disk_usage("/dev/shm").free
     if free < MIN_SHARED_MEMORY:
         raise LaunchError(

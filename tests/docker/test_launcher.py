@@ -156,6 +156,7 @@ def test_a_full_queue_refuses_at_once_and_says_when_to_come_back(start, shipped_
     assert server.metric("diffusion_requests_total") == 5
 
 
+@pytest.mark.slow  # seldom one still does, in Triton's own code
 @pytest.mark.skipif(
     not Path("/proc/sys/kernel/core_pattern").read_text().startswith("core"), reason="no core files are written here"
 )
