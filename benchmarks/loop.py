@@ -85,9 +85,12 @@ def milliseconds_a_step(sampler: str, side: int, requests: int) -> float:
     table = step_table(read_schedule(**SCHEDULE), sampler, STEPS)
     conditioning = {"context": np.zeros(CONTEXT, np.float32)}
     ended: SimpleQueue[Event] = SimpleQueue()
-    for seed in range(requests):
-        request = Request("", "", 1, side, side, guidance_scale=7.5, seed=seed, preview_interval=0, table=table)
-        scheduler.submit(Generation(request, shape, conditioning), Waiter(ended))
+    # All are made before the first is submitted: it would be done before the last had its noise.
+    generations = [
+        Generation(Request("", "", 1, side, side, 7.5, seed, 0, table), shape, conditioning) for seed in range(requests)
+    ]
+    for generation in generations:
+        scheduler.submit(generation, Waiter(ended))
     for _ in range(requests):
         event = ended.get()
         if isinstance(event, Failed):
