@@ -1,7 +1,6 @@
 """Grids against the schedulers of diffusers, in float64."""
 
 import inspect
-import math
 from functools import cache
 
 import numpy as np
@@ -24,12 +23,12 @@ from diffusers import (
 )
 from sampling import Schedule, alpha_bar_from_betas, make_grid
 
+from tests.support.beta import beta_distribution
 from tests.support.double_precision import double_precision
 
 BETAS = {"num_train_timesteps": 1000, "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 STABLE_DIFFUSION = alpha_bar_from_betas(**BETAS)
 ZERO_SNR = alpha_bar_from_betas(**BETAS, rescale_betas_zero_snr=True)
-LOG_SIGMA_KARRAS = np.log(1 / STABLE_DIFFUSION - 1) / 2
 STEPS = (1, 2, 3, 5, 8, 10, 20, 50)
 MULTISTEP = (DPMSolverMultistepScheduler, UniPCMultistepScheduler, DEISMultistepScheduler)
 ONE_CALL = (EulerDiscreteScheduler, EulerAncestralDiscreteScheduler, LMSDiscreteScheduler)
@@ -40,17 +39,6 @@ CONVENTION = (
 )
 BY_TIMESTEPS = {"ddim": DDIMScheduler, "ddpm": DDPMScheduler, "dpmpp": DPMSolverMultistepScheduler}
 AS_FLOAT32 = 1e-6  # relative, of timesteps
-
-
-def beta_distribution(x: float, shape: float = 0.6) -> float:
-    """P(X <= x) of beta(shape, shape) by its power series, DLMF 8.17.7; quick up to 1/2, mirrored above."""
-    if x > 0.5:
-        return 1 - beta_distribution(1 - x, shape)
-    total, term = 0.0, 1.0
-    for k in range(45):
-        total += term / (shape + k)
-        term *= x * (1 - shape + k) / (1 + k)
-    return x**shape * total * math.gamma(2 * shape) / math.gamma(shape) ** 2
 
 
 class OurSciPy:
