@@ -16,7 +16,10 @@ class Queued:
 
 @dataclass(frozen=True)
 class Progress:
-    """`step` of `num_steps` is done; yielded once a step. Step 0 says that the first one starts."""
+    """`step` of `num_steps` is done; yielded once a step. Step 0 says that the first one starts.
+
+    Steps are the sampler's: `num_steps` is `num_inference_steps`, also where a sampler makes two denoiser calls a step.
+    """
 
     step: int
     num_steps: int

@@ -141,6 +141,12 @@ def test_the_async_stream(server, client, run):
     assert same(completed.images, client.text_to_image(PROMPT, num_inference_steps=5, seed=7))
 
 
+def test_a_step_of_two_denoiser_calls_counts_once(client):
+    events = list(client.stream(PROMPT, sampler="heun", num_inference_steps=8, preview_interval=3, seed=7))
+    assert [event for event in events if isinstance(event, Progress)] == [Progress(step, 8) for step in range(9)]
+    assert [event.step for event in events if isinstance(event, Preview)] == [3, 6]
+
+
 def test_a_request_that_waits_is_told_its_place(client):
     with closing(client.stream(PROMPT, num_images=8, num_inference_steps=LONG)) as one:
         with closing(client.stream(PROMPT, num_images=8, num_inference_steps=LONG)) as other:

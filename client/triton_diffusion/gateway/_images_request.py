@@ -62,8 +62,8 @@ class ImagesRequest(BaseModel):
         """The arguments of `AsyncClient.stream`. num_steps: the steps that it will take, if they are known."""
         width, height = self.pixels or (None, None)
         interval = None
-        if self.partial_images:  # the last of them before the last step
-            interval = max(1, ((num_steps or 1) - 1) // self.partial_images)
+        if self.partial_images:  # one at 1/2, two at 1/3 and 2/3, three at 1/4, 1/2 and 3/4 of the steps
+            interval = max(1, ((num_steps or 1) + self.partial_images // 2) // (self.partial_images + 1))
         return {
             "prompt": self.prompt,
             "num_images": self.n,

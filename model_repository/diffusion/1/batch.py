@@ -19,7 +19,7 @@ class Generation:
     def __init__(self, request: Request, latent_shape: tuple[int, int, int], conditioning: Conditioning) -> None:
         self.request = request
         self.conditioning = conditioning
-        self.step = 0
+        self.row = 0  # of its table, the next one
         self.noise = [NoiseStream(int(seed)) for seed in request.seeds]
         start = np.stack([stream.normal(latent_shape) for stream in self.noise])
         self.last_noise = start  # (N, C, h, w), what a step whose noise is correlated with the last one's needs
@@ -36,8 +36,18 @@ class Generation:
         return "denoiser", self.latent.shape[1:], shapes
 
     @property
+    def step(self) -> int:
+        """Steps of the sampler that are done."""
+        return self.request.table.steps_done[self.row]
+
+    @property
+    def between_steps(self) -> bool:
+        """False after a denoiser call within a step of a sampler that makes several."""
+        return self.row == 0 or bool(self.request.table.ends_step[self.row - 1])
+
+    @property
     def done(self) -> bool:
-        return self.step == len(self.request.table)
+        return self.row == len(self.request.table)
 
 
 class Batch:
@@ -100,7 +110,7 @@ class Batch:
         return self._denoised[self._slices[self.generations.index(generation)]].copy()
 
     def advance(self, denoiser: Network) -> None:
-        """Take every generation one step on, with one call of `denoiser`."""
+        """Take every generation one row of its table on, with one call of `denoiser`."""
         samples, guided = len(self._latent), len(self._guidance_scale)
         noisy, kept = self._gather()
         self._sample[samples:] = self._latent[:guided]
@@ -120,7 +130,7 @@ class Batch:
         if remembered is not None:
             self._keep(remembered, kept)
         for generation in self.generations:
-            generation.step += 1
+            generation.row += 1
 
     def _gather(self) -> tuple[bool, list[slice]]:
         """Collect what this step needs of each generation's table.
@@ -129,7 +139,7 @@ class Batch:
         """
         noisy, kept = False, []
         for generation, rows in zip(self.generations, self._slices):
-            table, i = generation.request.table, generation.step
+            table, i = generation.request.table, generation.row
             self._timestep[rows] = table.timesteps[i]
             self._coefficients[rows] = table.coefficients[i]
             if table.n[i]:

@@ -18,7 +18,7 @@ class Queued:
 
 @dataclass(frozen=True)
 class Progress:
-    """`step` steps are done; 0: the request has begun."""
+    """`step` steps of the sampler are done; 0: the request has begun."""
 
     step: int
 

@@ -85,7 +85,7 @@ class Request:
     width: int
     guidance_scale: float
     seed: int  # image k uses seed + k
-    preview_interval: int  # steps, a multiple of those asked for; 0 sends no previews
+    preview_interval: int  # steps of the sampler, a multiple of those asked for; 0 sends no previews
     table: StepTable  # what sampler, num_inference_steps, timestep_spacing and eta amount to
     guidance_rescale: float = 0.0  # arXiv 2305.08891 sec. 3.4; 0 is none
     priority: Priority = Priority.NORMAL
@@ -93,13 +93,13 @@ class Request:
 
     @property
     def num_steps(self) -> int:
-        """Denoiser calls."""
-        return len(self.table)
+        """Steps of the sampler: num_inference_steps. Some samplers make two denoiser calls a step."""
+        return self.table.steps_done[-1]
 
     @property
     def cost(self) -> int:
-        """Rows of denoiser calls that the request takes, guidance aside: steps x images."""
-        return self.num_steps * self.num_images
+        """Rows of denoiser calls that the request takes, guidance aside: calls x images."""
+        return len(self.table) * self.num_images
 
     @property
     def guided(self) -> bool:
@@ -135,7 +135,7 @@ def parse_request(tensors: Mapping[str, np.ndarray], checkpoint: Checkpoint, cal
     if values["seed"] is None:
         values["seed"] = secrets.randbits(32)
     values["priority"] = PRIORITIES[values["priority"]]
-    values["preview_interval"] = _affordable(values, len(table), checkpoint)
+    values["preview_interval"] = _affordable(values, table.steps_done[-1], checkpoint)
     return Request(table=table, caller=caller, **values)
 
 

@@ -150,7 +150,7 @@ class Scheduler:
                 entry.waiter.report(Queued(position))
 
     def _step(self, batch: Batch, entries: Sequence[Entry]) -> None:
-        """Advance `batch` by one step, and retire who is done."""
+        """Advance `batch` by one denoiser call, and retire who is done."""
         start = time.monotonic()
         try:
             batch.advance(self._denoiser)
@@ -165,6 +165,8 @@ class Scheduler:
         self._metrics.add("denoiser_samples", batch.num_samples)
         for entry in entries:
             generation = entry.generation
+            if not generation.between_steps:
+                continue
             interval = generation.request.preview_interval
             if interval and generation.step % interval == 0 and not generation.done:
                 entry.waiter.report(Preview(generation.step, batch.denoised(generation)))

@@ -29,7 +29,7 @@ def test_the_schema_has_every_setting_under_its_name_here():
 
 def test_previews_are_spread_over_the_steps_that_the_server_takes():
     request = parse(b'{"prompt": "a", "stream": true, "partial_images": 3}')
-    assert [request.arguments(steps)["preview_interval"] for steps in (None, 2, 20, 31)] == [1, 1, 6, 10]
+    assert [request.arguments(steps)["preview_interval"] for steps in (None, 2, 20, 31)] == [1, 1, 5, 8]
 
 
 def test_partial_images_are_spread_over_the_steps(mock_gateway):
@@ -42,7 +42,7 @@ def test_partial_images_are_spread_over_the_steps(mock_gateway):
 
     address = mock_gateway(AsyncClient(transport=Watching()))
     client = openai.OpenAI(base_url=f"{address}/v1", api_key="any")
-    for steps, count, interval in ((20, 3, 6), (None, 1, 19), (3, 2, 1), (2, 3, 1)):
+    for steps, count, interval in ((20, 3, 5), (None, 1, 10), (3, 2, 1), (2, 3, 1)):
         extra = {} if steps is None else {"steps": steps}
         *partial, completed = client.images.generate(prompt="a", stream=True, partial_images=count, extra_body=extra)
         assert sent.pop() == interval

@@ -95,6 +95,18 @@ def test_a_stream(client, expected):
     assert errors[0] > errors[1] > 0  # they come nearer
 
 
+def test_partial_images_of_a_sampler_with_two_calls_a_step_come_at_a_third_and_two_thirds(gateway, key):
+    body = {"prompt": PROMPT, "stream": True, "partial_images": 2, "sampler": "heun", "steps": 8}
+    answer = httpx2.post(
+        f"{gateway}/v1/images/generations", json=body, headers={"authorization": f"Bearer {key}"}, timeout=60
+    )
+    events = [event for event in answer.text.split("\n\n") if event]
+    steps = [f": step {step} of 8" for step in range(9)]
+    assert [event for event in events if event.startswith(":")] == steps
+    partial = [k for k, event in enumerate(events) if event.startswith("event: image_generation.partial_image")]
+    assert [events[k - 1] for k in partial] == [steps[3], steps[6]]
+
+
 def test_asyncio(gateway, key, expected, run):
     async def ask():
         async with openai.AsyncOpenAI(base_url=f"{gateway}/v1", api_key=key) as client:

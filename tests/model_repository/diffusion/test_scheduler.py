@@ -260,6 +260,17 @@ def test_previews_come_at_their_interval_but_not_with_the_last_step(scheduler, g
     assert [preview.shape for preview in waiter.previews] == [(2, 4, 16, 16)] * 2
 
 
+@pytest.mark.parametrize(("sampler", "calls"), [("heun", 15), ("pndm", 9)])
+def test_steps_and_previews_count_steps_of_the_sampler_and_not_denoiser_calls(
+    scheduler, generate, denoiser, sampler, calls
+):
+    generation, waiter = generate(steps=8, sampler=sampler, preview_interval=3)
+    latents(scheduler, [(generation, waiter)])
+    assert len(denoiser.shapes) == calls
+    assert waiter.steps == list(range(9))
+    assert len(waiter.previews) == 2
+
+
 def test_closing_tells_every_unfinished_request(denoiser, metrics, generate):
     scheduler = Scheduler(denoiser, 16, metrics)
     denoiser.gate.clear()

@@ -27,7 +27,7 @@ PURE_NOISE = 1000.0
 
 @dataclass(frozen=True, eq=False)
 class StepTable:
-    """The R denoiser calls of one request. All columns are (R,) float64 but `timesteps` and `c`."""
+    """The R denoiser calls of one request. All columns are (R,) float64 but `timesteps`, `c` and `ends_step`."""
 
     timesteps: np.ndarray  # (R,) float32, told to the denoiser
     x_weight: np.ndarray  # denoised = x_weight * x + output_weight * model_output
@@ -39,11 +39,18 @@ class StepTable:
     p: np.ndarray  # weight of x in the value to remember
     q: np.ndarray  # weight of denoised in it
     noise_correlation: np.ndarray  # of the row's noise with that of the row before; 0 where it is fresh
+    ends_step: np.ndarray  # (R,) bool: True where a step of the sampler is done
     start_init: float  # weight of an initial latent in the first latent
     start_noise: float  # weight of noise in it
 
     def __len__(self) -> int:
         return len(self.timesteps)
+
+    @cached_property
+    def steps_done(self) -> list[int]:
+        """Steps of the sampler that are done after 0, 1, ... R rows: R + 1 numbers, from 0 to num_inference_steps."""
+        done: list[int] = np.cumsum([0, *self.ends_step]).tolist()
+        return done
 
     @cached_property
     def memory(self) -> int:
@@ -156,6 +163,7 @@ def _tabulate(schedule: AnySchedule, grid: Grid, rows: Rows) -> StepTable:
         p=np.where(read_later, rows.p, 0),
         q=np.where(read_later, rows.q, 0),
         noise_correlation=rows.noise_correlation,
+        ends_step=rows.ends_step,
         start_init=0.0,
         start_noise=grid.start_noise,
     )

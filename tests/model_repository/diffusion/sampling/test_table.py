@@ -34,11 +34,14 @@ def assert_sound(table, steps):
         assert np.isfinite(column).all(), name
         if name == "timesteps":
             assert (column.shape, column.dtype) == ((rows,), np.float32)
+        elif name == "ends_step":
+            assert (column.shape, column.dtype) == ((rows,), np.bool_)
         elif not name.startswith("start"):
             assert (column.shape, column.dtype) == ((rows, 3) if name == "c" else (rows,), np.float64), name
     assert ((table.noise_correlation >= 0) & (table.noise_correlation < 1)).all()
     assert not table.c[0].any()
     assert np.isfinite(table.coefficients).all()
+    assert (len(table.steps_done), table.steps_done[-1], table.ends_step[-1]) == (rows + 1, steps, True)
     remembered = np.cumsum((table.p != 0) | (table.q != 0))
     for row in range(1, rows):
         assert not table.c[row, remembered[row - 1] :].any()

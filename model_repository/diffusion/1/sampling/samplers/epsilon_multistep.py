@@ -60,6 +60,7 @@ def pndm(schedule: AnySchedule, grid: Grid) -> Rows:
     again["b"][1] = -change * alpha[1] / (2 * sigma[1])
     again["c"][1] = [-change / 2, 0, 0]
     again["p"][1] = again["q"][1] = 0
+    again["ends_step"][0] = False
     return Rows(**again)
 
 

@@ -24,7 +24,7 @@ MEMORY = 3  # values that a row may look back on
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """R rows. All columns are (R,) float64 but `timesteps` and `c`."""
+    """R rows. All columns are (R,) float64 but `timesteps`, `c` and `ends_step`."""
 
     timesteps: np.ndarray  # (R,) float32, told to the denoiser
     alpha: np.ndarray  # noise level of x
@@ -36,6 +36,7 @@ class Rows:
     p: np.ndarray
     q: np.ndarray
     noise_correlation: np.ndarray  # of a row's noise with that of the row before
+    ends_step: np.ndarray  # (R,) bool: True where a step of the sampler is done; it may take several rows
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,7 @@ def make_rows(
         p=none if p is None else p,
         q=np.ones_like(a) if q is None else q,
         noise_correlation=none,
+        ends_step=np.ones(len(a), bool),
     )
 
 

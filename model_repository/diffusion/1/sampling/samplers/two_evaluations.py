@@ -99,6 +99,9 @@ def _two_rows(
     steps = len(s_mid)
     none, one = np.zeros(steps), np.ones(steps)
     ends_clean = grid.sigma[-1] == 0
+    ends_step = np.arange(2 * steps) % 2 == 1
+    if ends_clean:
+        ends_step = np.append(ends_step[:-2], True)
 
     def in_turn(of_first: np.ndarray, of_second: np.ndarray) -> np.ndarray:
         column = np.stack([of_first, of_second], axis=1).ravel()
@@ -116,6 +119,7 @@ def _two_rows(
         p=in_turn(one, none),
         q=in_turn(none, none),
         noise_correlation=in_turn(none, none if noise_correlation is None else noise_correlation),
+        ends_step=ends_step,
     )
 
 
