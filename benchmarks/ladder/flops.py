@@ -3,12 +3,12 @@
 import time
 
 import torch
-from diffusers import UNet2DConditionModel
-from diffusers.models.attention_processor import AttnProcessor
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.ladder.engines.engine import device
 from export.checkpoint.components import Checkpoint
+from export.graph.graphs import TORCH_DTYPES
+from export.sizes import choose_sizes
 
 MATRIX = {"cuda": 8192, "cpu": 2048}
 """Side of the square matrices: large enough that their product runs at the machine's full rate."""
@@ -18,15 +18,19 @@ DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 def denoiser_flops(checkpoint: Checkpoint, rows: int) -> int:
     """Floating-point operations of one denoiser call of `rows` rows at the checkpoint's size; counted, not computed."""
-    height, width = (side // checkpoint.vae_factor for side in checkpoint.native_size)
-    with torch.device("meta"):
-        unet = UNet2DConditionModel.from_config(checkpoint.settings["unet"])
-        unet.set_attn_processor(AttnProcessor())
-        sample = torch.empty(rows, unet.config.in_channels, height, width)
-        text_encoder = checkpoint.settings["text_encoder"]
-        context = torch.empty(rows, text_encoder["max_position_embeddings"], text_encoder["hidden_size"])
+    modules = checkpoint.family.modules
+    network = checkpoint.networks(choose_sizes(checkpoint, None, None))["denoiser"]
+    with torch.device("meta"):  # neither weights nor arithmetic
+        components = {
+            name: modules.COMPONENTS[name][0].from_config(checkpoint.settings[name])
+            for name in modules.NETWORKS[network.name]
+        }
+        denoiser = modules.make_module(network.name, components)
+        inputs = {
+            tensor.name: torch.empty(rows, *tensor.shape, dtype=TORCH_DTYPES[tensor.dtype]) for tensor in network.inputs
+        }
         with FlopCounterMode(display=False) as counter, torch.no_grad():
-            unet(sample, torch.empty(rows), encoder_hidden_states=context)
+            denoiser(**inputs)
     return counter.get_total_flops()
 
 

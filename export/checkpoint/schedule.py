@@ -51,7 +51,7 @@ def noise_schedule(path: Path, settings: Mapping[str, Any], family: Family) -> d
     if schedule["rescale_betas_zero_snr"] and schedule["prediction_type"] == "epsilon":
         raise CheckpointError(
             f"{path}: prediction_type 'epsilon' is undefined with rescale_betas_zero_snr, which ends in pure noise:"
-            " set prediction_type to 'v_prediction' if the UNet was trained so, or rescale_betas_zero_snr to false"
+            " set prediction_type to 'v_prediction' if the denoiser was trained so, or rescale_betas_zero_snr to false"
         )
     try:
         read_schedule(**schedule)

@@ -6,7 +6,7 @@ Normalisations keep their statistics in FP32 by their own `stash_type`, which a 
 too. Inputs and outputs keep their types, so the sampling loop does not see the precision.
 
 ModelOpt's AutoCast 0.47 was tried on the shipped checkpoint: it halves the sines too, the text encoder errs by 6.0e-4
-of its scale against 3.4e-4 here, and ONNX Runtime refuses the UNet, whose shapes come out wrong.
+of its scale against 3.4e-4 here, and ONNX Runtime refuses the denoiser, whose shapes come out wrong.
 """
 
 from collections.abc import Iterator

@@ -8,10 +8,12 @@ from collections.abc import Iterable
 
 from sampling import SAMPLERS, SPACINGS
 from sampling.aliases import REFUSED_SAMPLERS, REFUSED_SPACINGS, SAMPLER_ALIASES, SPACING_ALIASES, Alias
+from sampling.samplers import two_evaluations
 from sampling.table import PURE_NOISE
 
 PROGRAMS = ("diffusers", "A1111", "ComfyUI", "k-diffusion")
-HEAD = """# Samplers and timestep spacings
+TWO_CALLS = ", ".join(f"`{name}`" for name in two_evaluations.SAMPLERS)
+HEAD = f"""# Samplers and timestep spacings
 
 The request fields `sampler` and `timestep_spacing` take our names and those of other programs. Case, blanks and
 `_ - . ( )` do not matter, `++` is `pp`, `Scheduler` may be left out, and a sampler's name may end in a
@@ -22,6 +24,10 @@ overrules the one in a sampler's name. This page is generated; a test holds it t
 
 *Default spacing* is taken where neither the request nor the checkpoint names one. A sampler's options are fields of
 the request; their defaults stand beside them.
+
+`num_inference_steps`, `preview_interval`, `step` and `num_steps` count steps of the sampler. A step is one denoiser
+call; with {TWO_CALLS} it is two,
+but for the last, and `pndm` makes one call more.
 """
 SPACINGS_HEAD = """## Timestep spacings
 

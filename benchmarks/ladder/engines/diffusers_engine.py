@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import diffusers
 import numpy as np
 import torch
-from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, StableDiffusionPipeline
+from diffusers import DDIMScheduler, DPMSolverMultistepScheduler
 from request import Request
 
 from benchmarks.ladder.engines.engine import Engine, device
@@ -37,26 +38,25 @@ class PipelineLoop(Loop):
 
     def __init__(self, workspace: Workspace, precision: str, compiled: bool) -> None:
         checkpoint = workspace.checkpoint
+        family = checkpoint.family
+        pipeline_class = getattr(diffusers, family.pipelines[0])
         schedule = {name: value for name, value in checkpoint.schedule.items() if name != "final_sigmas_type"}
-        pipeline = StableDiffusionPipeline(
-            vae=checkpoint.load_component("vae"),
-            text_encoder=checkpoint.load_component("text_encoder"),
-            tokenizer=checkpoint.load_tokenizer("input_ids"),
-            unet=checkpoint.load_component("unet"),
+        pipeline = pipeline_class(
+            **dict.fromkeys(pipeline_class._optional_components),
+            **{name: checkpoint.load_component(name) for name in family.modules.COMPONENTS},
+            **{source.tokenizer: checkpoint.load_tokenizer(name) for name, source in family.text_inputs.items()},
             scheduler=DPMSolverMultistepScheduler.from_config(DDIMScheduler(**schedule).config, use_karras_sigmas=True),
-            safety_checker=None,
-            feature_extractor=None,
-            requires_safety_checker=False,
         )
-        family = checkpoint.family.modules
-        pipeline.to(device(), family.DTYPES[precision])
+        pipeline.to(device(), family.modules.DTYPES[precision])
         pipeline.set_progress_bar_config(disable=True)
-        if compiled:
-            compile_module(pipeline.unet)
-        modules = {
-            name: family.make_module(name, {component: getattr(pipeline, component) for component in components})
-            for name, components in family.NETWORKS.items()
+        components = {
+            name: {component: getattr(pipeline, component) for component in used}
+            for name, used in family.modules.NETWORKS.items()
         }
+        if compiled:
+            for component in components["denoiser"].values():
+                compile_module(component)
+        modules = {name: family.modules.make_module(name, used) for name, used in components.items()}
         super().__init__(workspace.repository(), torch_networks(modules))
         self._pipeline = pipeline
 
@@ -66,7 +66,7 @@ class PipelineLoop(Loop):
             [request.prompt for request in requests],
             height=requests[0].height,
             width=requests[0].width,
-            num_inference_steps=len(requests[0].table),
+            num_inference_steps=requests[0].num_steps,
             guidance_scale=guidance_scale,
             generator=[torch.Generator().manual_seed(request.seed) for request in requests],
             output_type="latent",

@@ -1,4 +1,4 @@
-"""PyTorch: from diffusers' networks with plain attention to what `--runtime torch` serves."""
+"""PyTorch: from the checkpoint's networks with plain attention to what `--runtime torch` serves."""
 
 import os
 import shutil
@@ -6,12 +6,13 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeAlias
 
 import numpy as np
 import torch
-from diffusers.models.attention_processor import AttnProcessor, AttnProcessor2_0
 from networks import Network
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from benchmarks.ladder.engines.engine import Engine, device, installed
 from benchmarks.ladder.engines.loop import Loop
@@ -19,6 +20,9 @@ from benchmarks.ladder.workspace import Workspace
 from export.graph.graphs import TORCH_DTYPES
 from export.runtimes.torch.engine import Engine as ServedEngine
 from export.sizes import choose_sizes
+
+TorchNetwork: TypeAlias = Callable[..., dict[str, torch.Tensor]]
+"""A network of PyTorch's tensors, in and out by name."""
 
 DENOISER_BATCHES = (2, 8)
 """Rows that the served denoiser is compiled for here: one image, and what many are put together from."""
@@ -29,7 +33,7 @@ class TorchEngine(Engine):
     """The checkpoint's networks on the GPU, or on the CPU where there is none."""
 
     compiled: bool = False  # the denoiser by torch.compile
-    efficient_attention: bool = False  # scaled_dot_product_attention, which never holds all weights of attention
+    efficient_attention: bool = False  # fused kernels, which never hold all weights of attention
 
     @property
     def name(self) -> str:
@@ -42,11 +46,10 @@ class TorchEngine(Engine):
     def open(self, workspace: Workspace) -> Loop:
         limit_threads(workspace)
         modules = load_modules(workspace, self.precision)
-        denoiser = modules["denoiser"]
-        denoiser.unet.set_attn_processor(AttnProcessor2_0() if self.efficient_attention else AttnProcessor())
         if self.compiled:
-            compile_module(denoiser)
-        return Loop(workspace.repository(), torch_networks(modules))
+            compile_module(modules["denoiser"])
+        denoiser = modules["denoiser"] if self.efficient_attention else plain_attention(modules["denoiser"])
+        return Loop(workspace.repository(), torch_networks({**modules, "denoiser": denoiser}))
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,10 @@ class ServedTorchEngine(Engine):
         networks = workspace.checkpoint.networks(choose_sizes(workspace.checkpoint, None, None))
         served = {}
         for name, module in load_modules(workspace, self.precision).items():
-            rows = [torch.zeros(tensor.shape, dtype=TORCH_DTYPES[tensor.dtype]) for tensor in networks[name].inputs]
+            rows = {
+                tensor.name: torch.zeros(tensor.shape, dtype=TORCH_DTYPES[tensor.dtype])
+                for tensor in networks[name].inputs
+            }
             served[name] = ServedEngine(module, torch.device(device()))
             batches = DENOISER_BATCHES if name == "denoiser" else networks[name].compile_batches
             served[name].compile(rows, batches)
@@ -80,13 +86,25 @@ def load_modules(workspace: Workspace, precision: str) -> dict[str, nn.Module]:
     return {name: checkpoint.load_module(network).to(device(), dtype) for name, network in networks.items()}
 
 
-def torch_networks(modules: Mapping[str, Callable[..., dict[str, torch.Tensor]]]) -> dict[str, Network]:
+def plain_attention(module: nn.Module) -> TorchNetwork:
+    """`module` with attention as two matrix products and a softmax between, in the precision of the weights."""
+    torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(True)
+
+    def network(**inputs: torch.Tensor) -> dict[str, torch.Tensor]:
+        with sdpa_kernel(SDPBackend.MATH):
+            outputs: dict[str, torch.Tensor] = module(**inputs)
+        return outputs
+
+    return network
+
+
+def torch_networks(modules: Mapping[str, TorchNetwork]) -> dict[str, Network]:
     """Networks of PyTorch's modules, by name; a call ends when its result is on the host."""
     return {name: partial(_call, module) for name, module in modules.items()}
 
 
 @torch.inference_mode()
-def _call(module: Callable[..., dict[str, torch.Tensor]], /, **inputs: np.ndarray) -> dict[str, np.ndarray]:
+def _call(module: TorchNetwork, /, **inputs: np.ndarray) -> dict[str, np.ndarray]:
     outputs = module(**{name: torch.from_numpy(array).to(device()) for name, array in inputs.items()})
     return {name: output.cpu().numpy() for name, output in outputs.items()}
 

@@ -90,8 +90,10 @@ def make_module(name: str, components: Mapping[str, nn.Module], dynamic_size: bo
             return TextEncoder(**components)
         case "denoiser":
             return Denoiser(**components, dynamic_size=dynamic_size)
-        case _:
+        case "vae_decoder":
             return VaeDecoder(**components)
+        case _:
+            raise ValueError(f"{name!r} is no network of this family: use {', '.join(NETWORKS)}")
 
 
 def load_module(name: str, folder: Path, precision: str) -> nn.Module:

@@ -13,7 +13,7 @@ class TritonPythonModel:
     """One session on the CPU. A request is already a batch, so nothing is gathered here."""
 
     def initialize(self, args):
-        # Threads stay at ONNX Runtime's default: spinning ones make a small UNet's call a quarter shorter.
+        # Threads stay at ONNX Runtime's default: spinning ones make the call of a small denoiser a quarter shorter.
         path = Path(__file__).with_name("model.onnx")
         self.session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
         self.names = [output.name for output in self.session.get_outputs()]

@@ -15,7 +15,7 @@ from batch import Generation
 from checkpoint import Checkpoint
 from conditioning import PromptEncoder
 from errors import NotANumber, Overloaded, RequestError, ShuttingDown
-from events import Cancelled, Completed, Event, Failed, Preview, Progress
+from events import Cancelled, Completed, Event, Failed, Preview, Progress, Queued
 from fair_queue import Turns
 from job import UNSENT, Job, Respond
 from networks import Network
@@ -131,7 +131,7 @@ class Pipeline:
                 self._decoding.submit(self._decode_next)
             case Failed() | Cancelled():
                 self._last(job, event)
-            case _:
+            case Queued() | Progress() | Preview():
                 if event == Progress(0):
                     job.enter_loop()
                 if len(job.unsent) < UNSENT:

@@ -32,6 +32,11 @@ def test_a_module_takes_and_gives_what_its_network_says(tiny: Checkpoint, sizes:
     assert {name for name, _ in module.named_children()} == {*FAMILY.modules.NETWORKS[name]}
 
 
+def test_a_network_of_another_name_is_refused_by_name() -> None:
+    with pytest.raises(ValueError, match=r"'vae_encoder' is no network .*: use text_encoder, denoiser, vae_decoder"):
+        FAMILY.modules.make_module("vae_encoder", {})
+
+
 def test_every_text_input_has_its_components(tiny: Checkpoint, sizes: Sizes) -> None:
     inputs = {tensor.name: tensor for tensor in tiny.networks(sizes)["text_encoder"].inputs}
     assert inputs.keys() == FAMILY.text_inputs.keys()

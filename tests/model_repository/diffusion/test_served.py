@@ -35,7 +35,7 @@ MIXED = [
 
 
 def test_sixteen_mixed_requests_at_once_get_what_they_get_alone_in_fewer_calls(server, grpc_infer):
-    before = server.metric("diffusion_denoiser_steps_total")
+    before = server.steps_until_idle()
     alone = [grpc_infer(**fields) for fields in MIXED]
     between = server.metric("diffusion_denoiser_steps_total")
     with ThreadPoolExecutor(len(MIXED)) as pool:
