@@ -45,6 +45,12 @@ def parse_arguments(given: list[str] | None = None) -> argparse.Namespace:
         help="GiB that Triton's own process may allocate beyond what it has once the models are loaded",
     )
     parser.add_argument("--max-queue", type=_count, help="images that may wait; more are refused (default: 64)")
+    parser.add_argument(
+        "--threads",
+        type=_count,
+        default=0,
+        help="threads of the CPU that a call of a network takes; fewer where programs share its cores, 0: one a core",
+    )
     parser.add_argument("--verbose", action="store_true", help="show Triton's log while the models load")
     _add_addresses(parser.add_argument_group("addresses"))
     _add_access(parser.add_argument_group("access (SECURITY.md)"))

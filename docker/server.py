@@ -61,7 +61,7 @@ class Server:
                 **os.environ,
                 **UTF_8,
                 **installation.environment,
-                **_settings_of_diffusion(arguments, self._drain_file),
+                **_settings_of_models(arguments, self._drain_file),
             },
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -177,9 +177,12 @@ class Server:
         return float(found.group(1)) if found else 0.0
 
 
-def _settings_of_diffusion(arguments: argparse.Namespace, drain_file: Path) -> dict[str, str]:
-    """The environment variables that model_repository/diffusion/1/model.py reads."""
-    settings = {"TRITON_DIFFUSION_DRAIN_FILE": str(drain_file)}
+def _settings_of_models(arguments: argparse.Namespace, drain_file: Path) -> dict[str, str]:
+    """The environment variables that model_repository/diffusion/1/model.py and the networks' models read."""
+    settings = {
+        "TRITON_DIFFUSION_DRAIN_FILE": str(drain_file),
+        "TRITON_DIFFUSION_THREADS": str(arguments.threads),
+    }
     if arguments.max_queue is not None:
         settings["TRITON_DIFFUSION_MAX_QUEUE"] = str(arguments.max_queue)
     return settings

@@ -16,8 +16,9 @@ UNBOUNDED = sys.maxsize
 class InProcess:
     """Generates images with the code of `diffusion` and ONNX Runtime on the CPU."""
 
-    def __init__(self, repository: Path, max_active_samples: int = 16) -> None:
-        """`repository`: written by `python -m export`, runtime python or onnxruntime."""
+    def __init__(self, repository: Path, max_active_samples: int = 16, threads: int = 0) -> None:
+        """`repository`: written by `python -m export`, runtime python or onnxruntime; `threads` of a network's call, 0:
+        one a core."""
         folder = repository / "diffusion/1"
         sys.path.append(str(folder))  # as Triton does for a Python model
         from checkpoint import Checkpoint
@@ -27,7 +28,7 @@ class InProcess:
 
         self._checkpoint = Checkpoint.from_file(folder / "checkpoint.json")
         self._parse_request = parse_request
-        networks = {name: _network(repository, name) for name in self._checkpoint.networks}
+        networks = {name: _network(repository, name, threads) for name in self._checkpoint.networks}
         tokenizers = {name: folder / file for name, file in self._checkpoint.tokenizers.items()}
         self._pipeline = Pipeline(
             self._checkpoint,
@@ -57,9 +58,12 @@ class InProcess:
         return answer
 
 
-def _network(repository: Path, name: str) -> Callable[..., dict[str, np.ndarray]]:
+def _network(repository: Path, name: str, threads: int) -> Callable[..., dict[str, np.ndarray]]:
     """The network's graph as a function from arrays to arrays, by name."""
-    session = onnxruntime.InferenceSession(repository / name / "1/model.onnx", providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    path = repository / name / "1/model.onnx"
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
     return lambda **inputs: dict(zip(names, session.run(names, inputs)))
 

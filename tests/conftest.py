@@ -1,6 +1,7 @@
 """The one running server that all tests of served behaviour share, with the checkpoint that ships with the project."""
 
 import functools
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,9 @@ import pytest
 from tests.support.launching import Server, launch, wait_until_ready
 from tests.support.sharing import made_once
 from tests.support.shipped import SHIPPED, export_shipped
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # before PyTorch is imported: workers share the cores
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 pytest_plugins = ["tests.support.exports", "tests.support.launched"]
 

@@ -125,15 +125,15 @@ def test_a_stopped_server_first_finishes_what_it_has_begun(start, shipped_reposi
     launcher = start(shipped_repository)
     server = wait_until_ready(launcher)
     images = []
-    with Client(server.grpc_url) as client:
-        asking = threading.Thread(target=lambda: images.extend(client.text_to_image(PROMPT, num_inference_steps=300)))
+    with Client(server.grpc_url) as client, Client(server.grpc_url, retries=0) as late:
+        asking = threading.Thread(target=lambda: images.extend(client.text_to_image(PROMPT, num_inference_steps=150)))
         asking.start()
         while server.metric("diffusion_active_samples") == 0:
             time.sleep(0.01)
         launcher.terminate()
         time.sleep(1)  # it looks for signals five times a second
         with pytest.raises(ServerUnavailable):
-            client.text_to_image(PROMPT, num_inference_steps=1)
+            late.text_to_image(PROMPT, num_inference_steps=1)
         asking.join()
     assert len(images) == 1
     assert launcher.wait(timeout=60) == 0
@@ -146,7 +146,7 @@ def test_a_full_queue_refuses_at_once_and_says_when_to_come_back(start, shipped_
         Client(server.http_url, "http", retries=0) as other,
         ThreadPoolExecutor() as pool,
     ):
-        many = [pool.submit(client.text_to_image, PROMPT, num_images=n, num_inference_steps=40) for n in (8, 8, 2)]
+        many = [pool.submit(client.text_to_image, PROMPT, num_images=n, num_inference_steps=15) for n in (8, 8, 2)]
         while server.metric("diffusion_requests_in_flight") < 3:
             time.sleep(0.01)
         with pytest.raises(ServerUnavailable, match=r"the queue is full \(2 images wait\): try again in \d+ s"):

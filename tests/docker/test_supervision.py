@@ -44,8 +44,8 @@ def test_a_request_that_ends_triton_is_told_and_costs_others_only_time(start, sh
     launcher = start(shipped_repository, stderr=PIPE)
     server = wait_until_ready(launcher)
     with Client(server.grpc_url) as client, ThreadPoolExecutor() as pool:
-        expected = image(client, 200)
-        begun = [pool.submit(image, client, 200) for _ in range(4)]
+        expected = image(client, 60)
+        begun = [pool.submit(image, client, 60) for _ in range(4)]
         while server.metric("diffusion_active_samples") < 4:
             time.sleep(0.01)
         ask(server, NUMBERS % shape)

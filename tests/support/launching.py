@@ -50,9 +50,10 @@ class Server:
 
 
 def launch(repository: Path, *options: str, stderr: int | None = None) -> subprocess.Popen[str]:
-    """Start the launcher on free ports; the caller ends it. `stderr` as for Popen; a pipe must be read."""
+    """Start the launcher on free ports, with one thread a call, as other tests need the other core; the caller ends it.
+    `stderr` as for Popen; a pipe must be read."""
     ports = [f"--{name}-port=0" for name in ("http", "grpc", "metrics")]
-    command = [sys.executable, str(LAUNCHER), f"--repository={repository}", *ports, *options]
+    command = [sys.executable, str(LAUNCHER), f"--repository={repository}", "--threads=1", *ports, *options]
     environment = os.environ | {"TRITON_DIFFUSION_ADMIN_KEY": ADMIN_KEY}
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=stderr, text=True)
 

@@ -5,6 +5,7 @@ tritonclient's InferenceServerClient belongs to one thread, and cancelling it le
 """
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Generator
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -21,13 +22,15 @@ from . import grpc_wire
 from .address import Address
 from .failures import error_from_status, error_in_stream, tls_failure
 from .grpc_wire import Method
-from .shared_memory import Regions, SharedMemory
+from .shared_memory import Region, Regions, SharedMemory
 from .tls import Tls
 from .transport import Question
 
 T = TypeVar("T")
 
 _FORGET = 1.0  # seconds at most for a server to forget a region of shared memory
+_IN_USE = "currently in use"  # Triton's words for a region that it has not let go of yet
+_MOMENT = 0.02  # seconds until it is asked again
 _OPTIONS = [
     ("grpc.max_receive_message_length", -1),  # gRPC's own limit of 4 MiB is one image of 1024x1024
     # gRPC refuses calls for up to two minutes after a server was lost, also when it has long been back.
@@ -81,10 +84,20 @@ class GrpcTransport(_Wire):
     def close(self) -> None:
         """Ends the channel and every call on it."""
         for region in self._regions.close():
-            with suppress(DiffusionError):
-                self._call(grpc_wire.unregister(region), Deadline(_FORGET), None)
+            self._forget(region)
             region.close()
         self._channel.close()
+
+    def _forget(self, region: Region) -> None:
+        """Make the server forget `region`, which it may use for a moment after its answer has come."""
+        deadline = Deadline(_FORGET)
+        while True:
+            try:
+                return self._call(grpc_wire.unregister(region), deadline, None)
+            except DiffusionError as error:
+                if _IN_USE not in str(error) or deadline.passed:
+                    return None
+                time.sleep(_MOMENT)
 
     def infer(self, request: Request, deadline: Deadline, size: int | None = None) -> Answer:
         with self._regions.lend(size) as loan:
@@ -145,11 +158,21 @@ class AsyncGrpcTransport(_Wire):
     async def close(self) -> None:
         """Ends the channel and every call on it."""
         for region in self._regions.close():
-            with suppress(DiffusionError):
-                await self._call(grpc_wire.unregister(region), Deadline(_FORGET), None)
+            await self._forget(region)
             region.close()
         if self._channel is not None:
             await self._channel.close()
+
+    async def _forget(self, region: Region) -> None:
+        """As GrpcTransport's."""
+        deadline = Deadline(_FORGET)
+        while True:
+            try:
+                return await self._call(grpc_wire.unregister(region), deadline, None)
+            except DiffusionError as error:
+                if _IN_USE not in str(error) or deadline.passed:
+                    return None
+                await asyncio.sleep(_MOMENT)
 
     async def infer(self, request: Request, deadline: Deadline, size: int | None = None) -> Answer:
         with self._regions.lend(size) as loan:

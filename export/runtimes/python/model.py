@@ -13,9 +13,11 @@ class TritonPythonModel:
     """One session on the CPU. A request is already a batch, so nothing is gathered here."""
 
     def initialize(self, args):
-        # Threads stay at ONNX Runtime's default: spinning ones make the call of a small denoiser a quarter shorter.
+        # Threads spin, as is ONNX Runtime's default: that makes the call of a small denoiser a quarter shorter.
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = int(os.environ.get("TRITON_DIFFUSION_THREADS", "0"))
         path = Path(__file__).with_name("model.onnx")
-        self.session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        self.session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         self.names = [output.name for output in self.session.get_outputs()]
 
     def execute(self, requests):

@@ -32,6 +32,8 @@ class TritonPythonModel:
                 f"the torch runtime lacks a package in the server's Python ({error}):"
                 " `pip install -r requirements/torch.txt` there"
             ) from error
+        if threads := int(os.environ.get("TRITON_DIFFUSION_THREADS", "0")):
+            torch.set_num_threads(threads)
         device = f"cuda:{args['model_instance_device_id']}" if torch.cuda.is_available() else "cpu"
         module = load_module(config["name"], folder / "weights", parameters["precision"])
         self.engine = Engine(module, torch.device(device))

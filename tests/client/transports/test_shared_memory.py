@@ -9,8 +9,6 @@ import numpy as np
 import pytest
 from PIL import Image
 from triton_diffusion import AsyncClient, Client, DeadlineExceeded, InvalidRequest
-from triton_diffusion._deadline import Deadline
-from triton_diffusion._transports import grpc_wire
 from triton_diffusion._transports.shared_memory import Region, Regions
 
 from tests.support.launching import launch, wait_until_ready
@@ -83,7 +81,7 @@ def test_a_server_that_was_started_again_is_told_of_the_memory_again(sharing_ser
         assert same(client.text_to_image(PROMPT, **SETTINGS), expected)
         transport = client._servers.all[0].transport
         ((_, region),) = transport._regions._idle
-        transport._call(grpc_wire.unregister(region), Deadline(5), None)
+        transport._forget(region)
         assert same(client.text_to_image(PROMPT, **SETTINGS), expected)
 
 
