@@ -24,8 +24,8 @@ from .run import Run, State
 from .snippets import as_curl, as_python
 from .view import Result
 
-# Ends of the sliders, within the server's limits: along all of these one could not choose a step or a tenth. Whoever
-# wants more has the code to copy.
+# Ends of the sliders, inside the server's limits: a slider over 1000 steps, or 50 in tenths, has no room to choose
+# each. What lies beyond can be asked for with the code to copy.
 SLIDERS = {"num_inference_steps": (1, 150), "guidance_scale": (0, 20)}
 HISTORY = 24  # images of one visitor, the newest
 DESCRIBE_TIMEOUT = 5.0  # seconds that an opening page waits for the server
