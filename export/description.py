@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from export.checkpoint.components import Checkpoint
-from export.loop import ALIASES, FIELDS, SAMPLERS, SPACINGS, Field
+from export.loop import ALIASES, FIELDS, SAMPLERS, SPACINGS, Field, Integer, Number
 from export.specification import Network, Sizes
 
 FOR_CLIENTS = ("name", "height", "width", "height_range", "width_range", "vae_factor", "defaults")
@@ -67,5 +67,7 @@ def for_clients(description: Mapping[str, Any]) -> str:
 
 
 def _field(field: Field) -> dict[str, Any]:
-    told = {"datatype": field.datatype, "shape": [*field.shape], "allowed": field.allowed}
+    told: dict[str, Any] = {"datatype": field.datatype, "shape": [*field.shape], "allowed": field.allowed}
+    if isinstance(field, Integer | Number):
+        told["range"] = [field.low, field.high]
     return told if field.default is None else {**told, "default": field.default}

@@ -4,10 +4,11 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnxruntime
+
+from export.loop import Checkpoint, Completed, Event, Failed, Network, Pipeline, PromptEncoder, parse_request
 
 UNBOUNDED = sys.maxsize
 """The queue's length: here nobody is refused."""
@@ -20,14 +21,7 @@ class InProcess:
         """`repository`: written by `python -m export`, runtime python or onnxruntime; `threads` of a network's call, 0:
         one a core."""
         folder = repository / "diffusion/1"
-        sys.path.append(str(folder))  # as Triton does for a Python model
-        from checkpoint import Checkpoint
-        from conditioning import PromptEncoder
-        from pipeline import Pipeline
-        from request import parse_request
-
         self._checkpoint = Checkpoint.from_file(folder / "checkpoint.json")
-        self._parse_request = parse_request
         networks = {name: _network(repository, name, threads) for name in self._checkpoint.networks}
         tokenizers = {name: folder / file for name, file in self._checkpoint.tokenizers.items()}
         self._pipeline = Pipeline(
@@ -54,11 +48,11 @@ class InProcess:
             for name, value in tensors.items()
         }
         answer: Future[np.ndarray] = Future()
-        self._pipeline.submit(self._parse_request(arrays, self._checkpoint), _respond_to(answer), "in process")
+        self._pipeline.submit(parse_request(arrays, self._checkpoint), _respond_to(answer), "in process")
         return answer
 
 
-def _network(repository: Path, name: str, threads: int) -> Callable[..., dict[str, np.ndarray]]:
+def _network(repository: Path, name: str, threads: int) -> Network:
     """The network's graph as a function from arrays to arrays, by name."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -68,11 +62,10 @@ def _network(repository: Path, name: str, threads: int) -> Callable[..., dict[st
     return lambda **inputs: dict(zip(names, session.run(names, inputs)))
 
 
-def _respond_to(answer: "Future[np.ndarray]") -> Callable[[Any], bool]:
+def _respond_to(answer: "Future[np.ndarray]") -> Callable[[Event], bool]:
     """A responder that keeps the images."""
-    from events import Completed, Failed
 
-    def respond(event: Any) -> bool:
+    def respond(event: Event) -> bool:
         if isinstance(event, Completed):
             answer.set_result(event.image)
         elif isinstance(event, Failed):

@@ -1,7 +1,7 @@
-"""The sampling loop's own code, from which the export takes request fields, samplers and schedules.
+"""The sampling loop's own code: request fields, samplers and schedules for the export, and all of it to run in process.
 
-It lies in model_repository/diffusion/1, where Triton imports it from a folder and not from a package. Everything here
-imports it from this module.
+It lies in model_repository/diffusion/1, where Triton imports it from a folder and not from a package. This module puts
+that folder on the path, and the export imports from here.
 """
 
 import sys
@@ -13,8 +13,13 @@ HAND_WRITTEN = Path(__file__).resolve().parents[1] / "model_repository"
 if (_folder := str(HAND_WRITTEN / "diffusion" / "1")) not in sys.path:
     sys.path.append(_folder)  # last: its modules have plain names
 
+from checkpoint import Checkpoint  # noqa: E402
+from conditioning import PromptEncoder  # noqa: E402
+from events import Completed, Event, Failed  # noqa: E402
 from fields import Field, Integer, Number  # noqa: E402
-from request import FIELDS  # noqa: E402
+from networks import Network  # noqa: E402
+from pipeline import Pipeline  # noqa: E402
+from request import FIELDS, parse_request  # noqa: E402
 from sampling import ALIASES, SAMPLERS, SPACINGS, read_schedule, step_table  # noqa: E402
 
 __all__ = [
@@ -23,8 +28,18 @@ __all__ = [
     "HAND_WRITTEN",
     "SAMPLERS",
     "SPACINGS",
+    "Checkpoint",
+    "Completed",
+    "Event",
+    "Failed",
     "Field",
+    "Integer",
+    "Network",
+    "Number",
+    "Pipeline",
+    "PromptEncoder",
     "limits",
+    "parse_request",
     "read_schedule",
     "step_table",
 ]

@@ -120,7 +120,12 @@ def _request(*, stream: bool) -> tuple[Tensor, ...]:
     )
 
 
-_RESULT = (Tensor("image", "UINT8", (None, None, None, 3)), Tensor("seed", "INT64", (None,)))
+_RESULT = (
+    Tensor("image", "UINT8", (None, None, None, 3)),
+    Tensor("seed", "INT64", (None,)),
+    Tensor("sampler", "STRING", (1,)),
+    Tensor("timestep_spacing", "STRING", (1,)),
+)
 
 TEXT_TO_IMAGE = HandWrittenModel(
     "text_to_image",

@@ -187,7 +187,7 @@ class AsyncClient:
     async def _settings(
         self, request: Request, answer: Answer, server: Server[AsyncTransport], deadline: Deadline
     ) -> dict[str, Value]:
-        return settings_used(request, await self._checkpoint(server, deadline), answer.version)
+        return settings_used(request, await self._checkpoint(server, deadline), answer)
 
     async def _size(self, request: Request, server: Server[AsyncTransport], deadline: Deadline) -> int | None:
         """Bytes of the images, if they are to come through shared memory."""

@@ -32,35 +32,21 @@ class Checkpoint:
     width_range: tuple[int, int]
     multiple: int  # that heights and widths must be of
     guidance_scale: float  # default
-    num_inference_steps: int = 20  # default
-    sampler: str = "dpmpp_2m"  # default
-    timestep_spacing: str = "karras"  # default, of a request that names no sampler either
+    num_inference_steps: int  # default
+    sampler: str  # default
+    timestep_spacing: str  # default, of a request that names no sampler either
     samplers: Mapping[str, Sampler] = field(default_factory=dict)
     timestep_spacings: tuple[str, ...] = ()
     aliases: Mapping[str, tuple[str, str | None]] = field(default_factory=dict)  # other names: sampler, and spacing
-    networks: tuple[str, ...] = ()  # the Triton models beside `diffusion` and `text_to_image`
+    networks: Mapping[str, int] = field(default_factory=dict)  # the other Triton models: samples that a call takes
     limits: Mapping[str, str] = field(default_factory=dict)  # field of a request: what is allowed, such as "1 to 1000"
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # field: the least and the greatest number
+    defaults: Mapping[str, Value] = field(default_factory=dict)  # field: default, of those that have no line above
 
     def image_bytes(self, fields: Mapping[str, Value]) -> int:
         """The size of all images of a request for `fields`: UINT8 [N,H,W,3]."""
         height, width = int(fields.get("height", self.height)), int(fields.get("width", self.width))
-        return int(fields.get("num_images", 1)) * height * width * 3
-
-    def sampling(self, fields: Mapping[str, Value]) -> dict[str, Value]:
-        """Sampler, spacing and number of steps of a request for `fields`, its own and the server's defaults.
-
-        A sampler that has been named stays as it was named. A spacing that is not known here is left out: that of a
-        sampler which the server does not list.
-        """
-        used: dict[str, Value] = {"sampler": self.sampler, "timestep_spacing": self.timestep_spacing}
-        if "sampler" in fields:
-            name = str(fields["sampler"])
-            sampler, spacing = self.aliases.get(name, (name, None))
-            if spacing is None and sampler in self.samplers:
-                spacing = self.samplers[sampler].timestep_spacing
-            used = {"sampler": name} if spacing is None else {"sampler": name, "timestep_spacing": spacing}
-        used["num_inference_steps"] = self.num_inference_steps
-        return used | {name: fields[name] for name in (*used, "timestep_spacing") if name in fields}
+        return int(fields.get("num_images", self.defaults["num_images"])) * height * width * 3
 
 
 def read_checkpoint(description: str) -> Checkpoint | None:
@@ -86,8 +72,10 @@ def read_checkpoint(description: str) -> Checkpoint | None:
             },
             timestep_spacings=tuple(found["timestep_spacings"]),
             aliases={name: (sampler, spacing) for name, (sampler, spacing) in found["aliases"].items()},
-            networks=tuple(found["networks"]),
+            networks={name: each["max_batch"] for name, each in found["networks"].items()},
             limits={name: each["allowed"] for name, each in found["fields"].items()},
+            ranges={name: tuple(each["range"]) for name, each in found["fields"].items() if "range" in each},
+            defaults={name: each["default"] for name, each in found["fields"].items() if "default" in each},
         )
     except (ValueError, KeyError, TypeError, AttributeError):
         return None

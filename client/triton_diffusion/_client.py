@@ -202,7 +202,7 @@ class Client:
     def _settings(
         self, request: Request, answer: Answer, server: Server[Transport], deadline: Deadline
     ) -> dict[str, Value]:
-        return settings_used(request, self._checkpoint(server, deadline), answer.version)
+        return settings_used(request, self._checkpoint(server, deadline), answer)
 
     def _size(self, request: Request, server: Server[Transport], deadline: Deadline) -> int | None:
         """Bytes of the images, if they are to come through shared memory."""

@@ -1,5 +1,6 @@
 """Responses: images and events from output tensors, the same for both protocols and both clients."""
 
+import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
@@ -14,7 +15,8 @@ from ._request import Value
 
 Outputs: TypeAlias = Mapping[str, NDArray[Any]]  # the output tensors of one response, by name
 
-_DTYPES = {"UINT8": np.uint8, "INT32": np.int32, "INT64": np.int64}  # of all outputs, by Triton's name
+_DTYPES = {"UINT8": np.uint8, "INT32": np.int32, "INT64": np.int64}  # of all outputs but texts, by Triton's name
+NAMES = ("sampler", "timestep_spacing")  # outputs that say, in the server's own names, what made the images
 
 
 class Answer(NamedTuple):
@@ -36,6 +38,8 @@ class Model:
 
 def tensor(datatype: str, shape: Sequence[int], content: bytes | memoryview) -> NDArray[Any] | None:
     """The array of an output's bytes; None for a datatype that no output of ours has."""
+    if datatype == "BYTES":
+        return np.array(_texts(bytes(content))).reshape(shape)
     dtype = _DTYPES.get(datatype)
     return None if dtype is None else np.frombuffer(content, dtype).reshape(shape)
 
@@ -49,6 +53,11 @@ def images_of(outputs: Outputs, settings: Mapping[str, Value]) -> list[Image.Ima
     for image, seed in zip(images, _output(outputs, "seed"), strict=True):
         image.info.update(settings, seed=int(seed), width=image.width, height=image.height)
     return images
+
+
+def names_of(outputs: Outputs) -> dict[str, Value]:
+    """The server's names of sampler and spacing, by field; {} from a server that does not say them."""
+    return {name: str(outputs[name][0]) for name in NAMES if name in outputs}
 
 
 def progress_events(outputs: Outputs) -> Iterator[Event]:
@@ -65,6 +74,16 @@ def progress_events(outputs: Outputs) -> Iterator[Event]:
 
 def no_image() -> GenerationFailed:
     return GenerationFailed("the server ended the stream without an image")
+
+
+def _texts(content: bytes) -> list[str]:
+    """Texts as Triton sends them, each preceded by its length in four bytes."""
+    texts = []
+    while content:
+        (length,) = struct.unpack_from("<I", content)
+        texts.append(content[4 : 4 + length].decode())
+        content = content[4 + length :]
+    return texts
 
 
 def _output(outputs: Outputs, name: str) -> NDArray[Any]:

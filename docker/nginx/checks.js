@@ -13,12 +13,6 @@ const BYTES_OF = {
     FP16: 2, BF16: 2, FP32: 4, FP64: 8, BYTES: 0,
 };
 const WHOLE = /^(U?)INT(\d+)$/;
-// Inputs of the models, for /generate, whose bodies do not say the types.
-const FIELDS = {
-    prompt: 'BYTES', negative_prompt: 'BYTES', num_images: 'INT32', height: 'INT32', width: 'INT32',
-    num_inference_steps: 'INT32', guidance_scale: 'FP32', guidance_rescale: 'FP32', sampler: 'BYTES',
-    timestep_spacing: 'BYTES', eta: 'FP32', seed: 'INT64', priority: 'BYTES', preview_interval: 'INT32',
-};
 const MAX_RANK = 8;
 const PARAMETERS = {
     timeout: 'whole', priority: 'whole', sequence_id: 'whole', sequence_start: 'flag', sequence_end: 'flag',
@@ -152,17 +146,18 @@ function checkInfer(body, rest) {
     }
 }
 
-function checkGenerate(body) {
+// A body for /generate, which does not say the types: `inputs` has them by name.
+function checkGenerate(body, inputs) {
     checkCommon(body);
     Object.keys(body).forEach((name) => {
         const value = body[name];
         if (name === 'id' || name === 'parameters') {
             return;
         }
-        if (!Object.prototype.hasOwnProperty.call(FIELDS, name)) {
-            throw refused(`${shown(name)} is no input: use any of ${Object.keys(FIELDS).sort().join(', ')}`);
+        if (!Object.prototype.hasOwnProperty.call(inputs, name)) {
+            throw refused(`${shown(name)} is no input: use any of ${Object.keys(inputs).sort().join(', ')}`);
         }
-        if (countValues(name, FIELDS[name], [value]) !== 1) {
+        if (countValues(name, inputs[name], [value]) !== 1) {
             throw refused(`${name} is ${shown(value)}: use one value`);
         }
     });
@@ -173,6 +168,15 @@ function checkCommon(body) {
         throw refused(`id is ${shown(body.id)}: use text`);
     }
     checkParameters(body.parameters, '');
+}
+
+// The datatypes of a model's inputs by name, as Triton describes the model.
+function datatypes(described) {
+    const found = {};
+    JSON.parse(described).inputs.forEach((input) => {
+        found[input.name] = input.datatype;
+    });
+    return found;
 }
 
 // The length of the JSON at the beginning of a body of `size` bytes.
@@ -186,7 +190,7 @@ function jsonLength(given, size) {
     return Number(given);
 }
 
-function checked(r) {
+async function checked(r) {
     const encoding = r.headersIn['Content-Encoding'];
     if (encoding !== undefined && encoding.toLowerCase() !== 'identity') {
         answer(r, 415, `content-encoding is ${shown(encoding)}: send the body as it is, without one`);
@@ -205,7 +209,12 @@ function checked(r) {
         if (/\/infer$/.test(r.uri)) {
             checkInfer(value, body.length - length);
         } else {
-            checkGenerate(value);
+            const described = await r.subrequest(r.uri.replace(/\/\w+$/, ''), {method: 'GET'});
+            if (described.status !== 200) {
+                respond(r, described.status, described.responseText);
+                return;
+            }
+            checkGenerate(value, datatypes(described.responseText));
         }
     } catch (error) {
         answer(r, 400, error.refused ? error.message : 'the body cannot be read: send one JSON object');
@@ -215,8 +224,12 @@ function checked(r) {
 }
 
 function answer(r, status, text) {
+    respond(r, status, JSON.stringify({error: text}) + '\n');
+}
+
+function respond(r, status, body) {
     r.headersOut['Content-Type'] = 'application/json';
-    r.return(status, JSON.stringify({error: text}) + '\n');
+    r.return(status, body);
 }
 
 export default {checked};

@@ -4,7 +4,6 @@ import math
 
 import pytest
 from triton_diffusion import (
-    Checkpoint,
     DeadlineExceeded,
     DiffusionError,
     GenerationFailed,
@@ -14,7 +13,10 @@ from triton_diffusion import (
     WrongServer,
 )
 from triton_diffusion._attempts import LONGEST_PAUSE, RESTART, Attempts, Servers
+from triton_diffusion._checkpoint import read_checkpoint
 from triton_diffusion._deadline import Deadline
+
+from tests.support.description import DESCRIPTION
 
 
 def fail(attempts: Attempts[str], error: DiffusionError) -> str:
@@ -91,7 +93,7 @@ def test_only_an_answer_says_that_a_server_is_up_again(error, failures):
 
 def test_what_a_lost_server_served_is_asked_for_again():
     servers = Servers(["a"], retries=1)
-    servers.all[0].checkpoint = Checkpoint("shapes", 128, 128, (128, 128), (128, 128), 8, 2.0)
+    servers.all[0].checkpoint = read_checkpoint(DESCRIPTION)
     fail(servers.attempts(None), ServerUnavailable("gone"))
     assert servers.all[0].checkpoint is None
 

@@ -1,4 +1,4 @@
-"""The server's description of itself: read, and used to fill in defaults."""
+"""The server's description of itself, as clients read it."""
 
 import json
 
@@ -40,8 +40,15 @@ def test_everything_that_the_server_says_is_there(checkpoint):
             "PLMS": ("pndm", None),
             "DPM++ 2M Karras": ("dpmpp_2m", "karras"),
         },
-        networks=("denoiser", "vae_decoder"),
-        limits={"num_inference_steps": "1 to 1000", "eta": "0 to 1"},
+        networks={"denoiser": 16, "vae_decoder": 8},
+        limits={
+            "num_images": "1 to 8",
+            "num_inference_steps": "1 to 1000",
+            "eta": "0 to 1",
+            "priority": "low, normal, high",
+        },
+        ranges={"num_images": (1, 8), "num_inference_steps": (1, 1000), "eta": (0.0, 1.0)},
+        defaults={"num_images": 1, "priority": "normal"},
     )
 
 
@@ -53,29 +60,6 @@ def test_a_description_that_is_incomplete_is_none(missing):
 @pytest.mark.parametrize("text", ["", "{", "[]", "7", '{"defaults": []}'])
 def test_any_other_text_is_no_description(text):
     assert read_checkpoint(text) is None
-
-
-@pytest.mark.parametrize(
-    ("given", "used"),
-    [
-        ({}, {"sampler": "pndm", "timestep_spacing": "leading"}),
-        ({"timestep_spacing": "karras"}, {"sampler": "pndm", "timestep_spacing": "karras"}),
-        ({"sampler": "ddim"}, {"sampler": "ddim", "timestep_spacing": "trailing"}),
-        ({"sampler": "ddim", "timestep_spacing": "leading"}, {"sampler": "ddim", "timestep_spacing": "leading"}),
-        ({"sampler": "pndm"}, {"sampler": "pndm", "timestep_spacing": "trailing"}),
-        ({"sampler": "PLMS"}, {"sampler": "PLMS", "timestep_spacing": "trailing"}),
-        ({"sampler": "Euler a"}, {"sampler": "Euler a", "timestep_spacing": "linspace"}),
-        ({"sampler": "DPM++ 2M Karras"}, {"sampler": "DPM++ 2M Karras", "timestep_spacing": "karras"}),
-        ({"sampler": "restart"}, {"sampler": "restart"}),
-        ({"sampler": "restart", "timestep_spacing": "karras"}, {"sampler": "restart", "timestep_spacing": "karras"}),
-    ],
-)
-def test_sampler_and_spacing_are_filled_in_as_the_server_does(checkpoint, given, used):
-    assert checkpoint.sampling({"prompt": "a", **given}) == {**used, "num_inference_steps": 25}
-
-
-def test_a_number_of_steps_that_was_given_stays(checkpoint):
-    assert checkpoint.sampling({"num_inference_steps": 3})["num_inference_steps"] == 3
 
 
 def test_the_size_of_a_requests_images(checkpoint):

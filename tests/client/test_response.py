@@ -45,4 +45,7 @@ def test_tensors():
         read = tensor(str(array.dtype).upper(), array.shape, array.tobytes())
         assert read is not None
         np.testing.assert_array_equal(read, array)
-    assert tensor("BYTES", [1], b"x") is None
+    names = tensor("BYTES", [2], b"\x03\0\0\0abc\x02\0\0\0" + "é".encode())
+    assert names is not None
+    assert names.tolist() == ["abc", "é"]
+    assert tensor("FP64", [1], bytes(8)) is None

@@ -86,6 +86,23 @@ def test_the_settings_of_an_image_make_it_again(client):
     assert same([image], client.text_to_image(**arguments_of(image.info)))
 
 
+@pytest.mark.parametrize(
+    ("given", "used"),
+    [
+        ({}, ("dpmpp_2m", "karras")),
+        ({"sampler": "euler_a"}, ("euler_ancestral", "normal")),
+        ({"sampler": "Euler a Karras"}, ("euler_ancestral", "karras")),
+        ({"sampler": "DDIMScheduler", "timestep_spacing": "use_beta_sigmas"}, ("ddim", "beta")),
+    ],
+)
+def test_images_carry_the_servers_names_of_sampler_and_spacing(client, http_client, given, used):
+    settings = {"num_inference_steps": 2, "seed": 7, **given}
+    *_, completed = client.stream(PROMPT, **settings)
+    answers = [one.text_to_image(PROMPT, **settings) for one in (client, http_client)]
+    for (image,) in (*answers, completed.images):
+        assert (image.info["sampler"], image.info["timestep_spacing"]) == used
+
+
 @pytest.mark.parametrize("protocol", ["grpc", "http"])
 def test_each_image_carries_its_own_seed(protocol, client, http_client):
     client = {"grpc": client, "http": http_client}[protocol]

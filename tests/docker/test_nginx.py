@@ -2,7 +2,6 @@
 
 import http.client
 import json
-import re
 import subprocess
 import sys
 import time
@@ -14,12 +13,11 @@ import pytest
 from triton_diffusion import Client, InvalidRequest, ServerUnavailable
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from export.specification import DIFFUSION
+from export.specification import HAND_WRITTEN_MODELS
 from tests.support.launching import Server, free_ports
 from tests.support.malformed import GENERATE, INFER, MALFORMED, infer, tensor
 from tests.support.proxy import CONFIGURE, running_nginx
 
-CHECKS = CONFIGURE.with_name("checks.js")
 PROMPT = "a small red circle"
 SETTINGS = {"num_inference_steps": 2, "seed": 7}
 
@@ -144,10 +142,20 @@ def test_numbers_of_64_bits_reach_the_server_as_they_are(proxy, number):
     assert (status, json.loads(said).get("seed")) == (200, number)
 
 
-def test_the_checks_know_every_input_of_the_models():
-    (fields,) = re.findall(r"const FIELDS = \{(.*?)\};", CHECKS.read_text(), re.DOTALL)
-    known = dict(re.findall(r"(\w+): '(\w+)'", fields))
-    assert known == {each.name: each.dtype.replace("STRING", "BYTES") for each in DIFFUSION.inputs}
+@pytest.mark.parametrize("model", HAND_WRITTEN_MODELS, ids=lambda model: model.name)
+def test_generate_takes_the_inputs_of_the_model_and_of_their_types(proxy, model):
+    for each in model.inputs:
+        wrong = json.dumps({each.name: 1 if each.dtype == "STRING" else "1"}).encode()
+        status, said = ask(proxy, "POST", f"/v2/models/{model.name}/generate", wrong)
+        assert status == 400
+        assert f"{each.dtype.replace('STRING', 'BYTES')} takes" in json.loads(said)["error"]
+
+
+def test_generate_says_which_version_of_a_model_is_not_there(proxy):
+    path = GENERATE.replace("/generate", "/versions/9/generate")
+    status, said = ask(proxy, "POST", path, b'{"prompt": "a"}')
+    assert status == 404
+    assert "version 9" in json.loads(said)["error"]
 
 
 def test_compressed_messages_of_grpc_are_refused(proxy):
@@ -165,6 +173,7 @@ def test_servers_that_are_all_gone_are_told(tmp_path, protocol):
         url = getattr(proxy, f"{protocol}_url")
         with Client(url, protocol, retries=0) as client, pytest.raises(ServerUnavailable, match="no server answers"):
             client.text_to_image(PROMPT)
+        assert ask(proxy, "POST", GENERATE, b'{"prompt": "a"}') == (503, '{"error": "no server answers"}')
 
 
 @pytest.mark.parametrize(

@@ -30,8 +30,10 @@ DESCRIBED: dict[str, Any] = {
         "DPM++ 2M Karras": ["dpmpp_2m", "karras"],
     },
     "fields": {
-        "num_inference_steps": {"datatype": "INT32", "shape": [1], "default": 25, "allowed": "1 to 1000"},
-        "eta": {"datatype": "FP32", "shape": [1], "allowed": "0 to 1"},
+        "num_images": {"datatype": "INT32", "shape": [1], "allowed": "1 to 8", "range": [1, 8], "default": 1},
+        "num_inference_steps": {"datatype": "INT32", "shape": [1], "allowed": "1 to 1000", "range": [1, 1000]},
+        "eta": {"datatype": "FP32", "shape": [1], "allowed": "0 to 1", "range": [0.0, 1.0]},
+        "priority": {"datatype": "STRING", "shape": [1], "allowed": "low, normal, high", "default": "normal"},
     },
 }
 DESCRIPTION = json.dumps(DESCRIBED)

@@ -4,26 +4,27 @@ from collections.abc import Mapping
 
 from .._checkpoint import Checkpoint
 from .._request import Request, Value
+from .._response import Answer, names_of
 from .._settings import DATATYPES
 
 # Of several images each is made again alone, by its own seed. The order of admission and previews change no image.
 _NOT_OF_ONE_IMAGE = ("num_images", "priority", "preview_interval")
 
 
-def settings_used(request: Request, checkpoint: Checkpoint | None, version: str) -> dict[str, Value]:
-    """All that makes an image of `request` again but its seed and size: the given settings and the server's defaults.
+def settings_used(request: Request, checkpoint: Checkpoint | None, answer: Answer) -> dict[str, Value]:
+    """All that makes an image of `request` again but its seed and size: the given settings, the server's defaults, and
+    its own names of sampler and spacing.
 
-    checkpoint: what the server serves, if it says so; without it there are no defaults. version: of the Triton model
-    that answered.
+    checkpoint: what the server serves, if it says so; without it there are no defaults.
     """
     given = {name: value for name, value in request.fields.items() if name not in _NOT_OF_ONE_IMAGE}
     settings: dict[str, Value] = {"prompt": given["prompt"], "negative_prompt": ""}
     if checkpoint is not None:
-        settings |= checkpoint.sampling(given)
+        settings["num_inference_steps"] = checkpoint.num_inference_steps
         settings["guidance_scale"] = checkpoint.guidance_scale
-    settings |= given
+    settings |= given | names_of(answer.outputs)
     settings["model"] = request.model if checkpoint is None else checkpoint.name
-    settings["model_version"] = version
+    settings["model_version"] = answer.version
     return settings
 
 

@@ -10,7 +10,7 @@ from tritonclient.grpc import service_pb2
 from .._checkpoint import Checkpoint, read_checkpoint
 from .._deadline import Deadline
 from .._request import Request
-from .._response import Answer, Model, tensor
+from .._response import NAMES, Answer, Model, tensor
 from .shared_memory import Region
 from .transport import CHECKPOINT, READY, VERSION, Question
 
@@ -44,7 +44,8 @@ def infer(request: Request, deadline: Deadline, region: Region | None) -> Method
     """The request for images, which come through `region` if there is one."""
     message = infer_message(request, deadline)
     if region is not None:
-        message.outputs.add(name="seed")
+        for name in ("seed", *NAMES):
+            message.outputs.add(name=name)
         image = message.outputs.add(name="image")
         image.parameters["shared_memory_region"].string_param = region.name
         image.parameters["shared_memory_byte_size"].int64_param = region.size

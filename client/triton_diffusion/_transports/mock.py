@@ -9,7 +9,7 @@ from PIL import Image
 from .._checkpoint import Checkpoint, Sampler
 from .._deadline import Deadline
 from .._request import Request, Value
-from .._response import Answer, Model
+from .._response import NAMES, Answer, Model
 from .transport import CHECKPOINT, READY, VERSION, Question
 
 Handler: TypeAlias = Callable[[Mapping[str, Value]], Image.Image | Sequence[Image.Image]]
@@ -23,9 +23,13 @@ _CHECKPOINT = Checkpoint(
     width_range=(8, 1024),
     multiple=8,
     guidance_scale=7.5,
+    num_inference_steps=20,
+    sampler="dpmpp_2m",
+    timestep_spacing="karras",
     samplers={"ddim": Sampler("trailing", ("eta",)), "dpmpp_2m": Sampler("karras")},
     timestep_spacings=("trailing", "karras"),
-    networks=("text_encoder", "denoiser", "vae_decoder"),
+    networks={"text_encoder": 16, "denoiser": 16, "vae_decoder": 8},
+    defaults={"num_images": 1},
 )
 _ANSWERS: dict[Question[Any], Any] = {READY: True, VERSION: "mock", CHECKPOINT: _CHECKPOINT}
 
@@ -50,7 +54,9 @@ class MockTransport:
         made = self._handler(request.fields)
         images = [made] if isinstance(made, Image.Image) else list(made)
         pixels = np.stack([np.asarray(image.convert("RGB")) for image in images])
-        return Answer({"image": pixels, "seed": int(request.fields["seed"]) + np.arange(len(images))}, "1")
+        names = {name: request.fields.get(name, getattr(_CHECKPOINT, name)) for name in NAMES}
+        outputs = {"image": pixels, "seed": int(request.fields["seed"]) + np.arange(len(images))}
+        return Answer(outputs | {name: np.array([text]) for name, text in names.items()}, "1")
 
     def stream(self, request: Request, deadline: Deadline) -> Generator[Answer]:
         answer = self.infer(request, deadline)
@@ -103,7 +109,7 @@ class AsyncMock:
 
 
 def plain_images(fields: Mapping[str, Value]) -> list[Image.Image]:
-    size = int(fields.get("width", 64)), int(fields.get("height", 64))
-    seeds = int(fields["seed"]) + np.arange(int(fields.get("num_images", 1)))
+    size = int(fields.get("width", _CHECKPOINT.width)), int(fields.get("height", _CHECKPOINT.height))
+    seeds = int(fields["seed"]) + np.arange(int(fields.get("num_images", _CHECKPOINT.defaults["num_images"])))
     colours = [np.random.default_rng(seed).integers(0, 256, 3) for seed in seeds]
     return [Image.new("RGB", size, tuple(int(value) for value in colour)) for colour in colours]

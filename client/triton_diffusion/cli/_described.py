@@ -21,7 +21,13 @@ def described(checkpoint: Checkpoint) -> str:
         paragraphs.append(f"sampler {name}: {sampler.timestep_spacing}{options}{_other_names(checkpoint, name)}")
     if checkpoint.timestep_spacings:
         paragraphs.append(f"timestep spacings: {', '.join(checkpoint.timestep_spacings)}")
-    paragraphs += [f"{field}: {allowed}" for field, allowed in checkpoint.limits.items() if field not in _SHOWN]
+    paragraphs += [
+        f"{field}: {allowed}{_default(checkpoint, field)}"
+        for field, allowed in checkpoint.limits.items()
+        if field not in _SHOWN
+    ]
+    networks = (f"{samples} of {name}" for name, samples in checkpoint.networks.items())
+    paragraphs.append(f"samples in one call, at most: {', '.join(networks)}")
     return "\n".join(textwrap.fill(each, WIDTH, subsequent_indent="    ") for each in paragraphs)
 
 
@@ -32,6 +38,11 @@ def _other_names(checkpoint: Checkpoint, sampler: str) -> str:
         if meant == sampler
     ]
     return f"; also {', '.join(names)}" if names else ""
+
+
+def _default(checkpoint: Checkpoint, field: str) -> str:
+    default = checkpoint.defaults.get(field, "")
+    return "" if default == "" else f", by default {default}"
 
 
 def _range(pixels: tuple[int, int]) -> str:

@@ -56,6 +56,8 @@ def generate(
         if output.suffix.lower() != ".png" or not output.parent.is_dir():  # before the work, not after it
             raise InvalidRequest(f"output is {str(output)!r}: use a name in .png, in a folder that exists", "output")
         arguments: dict[str, Any] = {} if like is None else dict(arguments_of(read_settings(like)))
+        if "sampler" in settings:
+            arguments.pop("eta", None)  # the image's sampler's, which another may not have
         arguments |= settings
         chosen = read_prompts(prompts or [], prompt_file, arguments.pop("prompt", None))
         display = Display(chosen, preview)

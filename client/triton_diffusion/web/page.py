@@ -24,6 +24,9 @@ from .run import Run, State
 from .snippets import as_curl, as_python
 from .view import Result
 
+# Ends of the sliders, inside the server's limits: a slider over 1000 steps, or 50 in tenths, has no room to choose
+# each. What lies beyond can be asked for with the code to copy.
+SLIDERS = {"num_inference_steps": (1, 150), "guidance_scale": (0, 20)}
 HISTORY = 24  # images of one visitor, the newest
 DESCRIBE_TIMEOUT = 5.0  # seconds that an opening page waits for the server
 
@@ -53,7 +56,7 @@ class Page:
     limits: Limits
     tls: Tls | None = None  # certificates for the servers
     client: AsyncClient = field(init=False)  # while the page is open
-    default_sampler: str | None = None  # as the server's description has it
+    described: Checkpoint | None = None  # the server's description of itself, once it was read
     places: asyncio.Semaphore = field(init=False)  # one for each generation under way
     present: int = 0  # requests that have a place or wait for one
     stops: dict[str, asyncio.Event] = field(default_factory=dict)  # by visitor: set to cancel
@@ -80,9 +83,9 @@ class Page:
                     with gr.Row():
                         sampler = _choice("Sampler", "sampler")
                         seed = gr.Textbox(label="Seed", placeholder="random", max_lines=1, elem_id="seed")
-                    # A slider has a value of its own until `describe` brings the server's.
-                    steps = gr.Slider(1, 150, 20, step=1, precision=0, label="Steps", elem_id="steps")
-                    guidance = gr.Slider(0, 20, 7.5, step=0.1, label="Guidance", elem_id="guidance")
+                    # A slider cannot be without a value: none is sent before `describe` brings the server's.
+                    steps = gr.Slider(step=1, precision=0, label="Steps", elem_id="steps", interactive=False)
+                    guidance = gr.Slider(step=0.1, label="Guidance", elem_id="guidance", interactive=False)
                     with gr.Row():
                         width = _choice("Width", "width")
                         height = _choice("Height", "height")
@@ -123,13 +126,13 @@ class Page:
             return gr.skip(), view.failure(str(error)), *(gr.skip(),) * 5
         if checkpoint is None:
             return (gr.skip(),) * 7
-        self.default_sampler = checkpoint.sampler
+        self.described = checkpoint
         return (
             _headline(checkpoint),
             gr.skip(),
             gr.Dropdown(choices=list(checkpoint.samplers), value=checkpoint.sampler),
-            checkpoint.num_inference_steps,
-            checkpoint.guidance_scale,
+            _slider(checkpoint, "num_inference_steps"),
+            _slider(checkpoint, "guidance_scale"),
             gr.Dropdown(choices=_sizes(checkpoint.width_range, checkpoint.multiple), value=str(checkpoint.width)),
             gr.Dropdown(choices=_sizes(checkpoint.height_range, checkpoint.multiple), value=str(checkpoint.height)),
         )
@@ -184,13 +187,14 @@ class Page:
         height: str | None,
     ) -> dict[str, Value | None]:
         """The arguments of `AsyncClient.stream` for the values in the form."""
+        known = self.described
         return {
             "prompt": prompt,
             "negative_prompt": negative,
             # By name the default sampler would get its own spacing, and not the one that the checkpoint has it with.
-            "sampler": sampler if sampler and sampler != self.default_sampler else None,
-            "num_inference_steps": steps,
-            "guidance_scale": guidance,
+            "sampler": None if known and sampler == known.sampler else sampler or None,
+            "num_inference_steps": steps if known else None,
+            "guidance_scale": guidance if known else None,
             "seed": _integer(seed),
             "width": _integer(width),
             "height": _integer(height),
@@ -223,6 +227,13 @@ def _headline(checkpoint: Checkpoint | None) -> str:
 def _choice(label: str, name: str) -> gr.Dropdown:
     """A choice among values that the server's description brings; others may be typed, for the server to judge."""
     return gr.Dropdown([], value=None, allow_custom_value=True, label=label, elem_id=name)
+
+
+def _slider(checkpoint: Checkpoint, name: str) -> gr.Slider:
+    """The slider of a field: at the server's default, and as far as the server and `SLIDERS` go."""
+    default = getattr(checkpoint, name)
+    (low, high), (least, greatest) = SLIDERS[name], checkpoint.ranges.get(name, SLIDERS[name])
+    return gr.Slider(max(low, least), max(min(high, greatest), default), default, interactive=True)
 
 
 def _sizes(limits: tuple[int, int], multiple: int) -> list[str]:

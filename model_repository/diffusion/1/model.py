@@ -125,7 +125,7 @@ class Responder:
             case Preview(step, image):
                 return self._tell(step, preview=image)
             case Completed(image):
-                self._last(self._response(self.num_steps, image=image))
+                self._last(self._response(self.num_steps, image=image, **self._names()))
             case Failed(reason):
                 self._last(self._error(reason))
             case Cancelled():
@@ -146,6 +146,11 @@ class Responder:
         self.ended = True
         self.on_last()
         self._sender.send(*response, flags=FINAL)
+
+    def _names(self) -> dict[str, np.ndarray]:
+        """Our names of sampler and spacing, as tensors: a request may have another program's, or none."""
+        assert self.request is not None
+        return {name: np.array([text.encode()], np.object_) for name, text in self.request.used.items()}
 
     def _response(self, step: int, **extra: np.ndarray):
         assert self.request is not None

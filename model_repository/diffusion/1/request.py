@@ -5,7 +5,7 @@ import re
 import reprlib
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 from checkpoint import Checkpoint
 from errors import InvalidRequest
 from fields import Choice, Field, Integer, LongInteger, Number, Pixels, Prompt, Text
-from sampling import StepTable, resolve, step_table
+from sampling import StepTable, own_spacing, resolve, step_table
 
 MAX_IMAGES = 8
 MAX_STEPS = 1000
@@ -90,6 +90,7 @@ class Request:
     guidance_rescale: float = 0.0  # arXiv 2305.08891 sec. 3.4; 0 is none
     priority: Priority = Priority.NORMAL
     caller: str | None = None  # whose requests share what is fair; None: it is fair to this request alone
+    used: Mapping[str, str] = field(default_factory=dict)  # our names of `sampler` and `timestep_spacing`
 
     @property
     def num_steps(self) -> int:
@@ -129,14 +130,14 @@ def parse_request(tensors: Mapping[str, np.ndarray], checkpoint: Checkpoint, cal
     """The request in `tensors`, the input tensors that came, by name. Raises InvalidRequest."""
     values = {field.name: field.read(tensors, checkpoint) for field in FIELDS}
     try:
-        table = _table(values, tensors, checkpoint)
+        table, used = _sampling(values, tensors, checkpoint)
     except ValueError as error:
         raise InvalidRequest(str(error)) from error
     if values["seed"] is None:
         values["seed"] = secrets.randbits(32)
     values["priority"] = PRIORITIES[values["priority"]]
     values["preview_interval"] = _affordable(values, table.steps_done[-1], checkpoint)
-    return Request(table=table, caller=caller, **values)
+    return Request(table=table, caller=caller, used=used, **values)
 
 
 def _affordable(values: Mapping[str, Any], num_steps: int, checkpoint: Checkpoint) -> int:
@@ -149,12 +150,19 @@ def _affordable(values: Mapping[str, Any], num_steps: int, checkpoint: Checkpoin
     return interval * max(1, math.ceil(total / MAX_PREVIEW_BYTES))
 
 
-def _table(values: dict[str, Any], tensors: Mapping[str, np.ndarray], checkpoint: Checkpoint) -> StepTable:
-    """The step table of `values`, from which it takes the fields that only the table needs. Raises ValueError."""
+def _sampling(
+    values: dict[str, Any], tensors: Mapping[str, np.ndarray], checkpoint: Checkpoint
+) -> tuple[StepTable, dict[str, str]]:
+    """The step table of `values`, and our names of its sampler and spacing, by field. Raises ValueError.
+
+    Takes from `values` the fields that only the table needs.
+    """
     spacing = values.pop("timestep_spacing")
     asked = spacing if "timestep_spacing" in tensors else ""  # which may be sent, too
     default = None if "sampler" in tensors else checkpoint.defaults["timestep_spacing"]  # a named one has its own
     sampler, spacing = resolve(values.pop("sampler"), asked or default)
+    spacing = spacing or own_spacing(checkpoint.noise_schedule, sampler)
     steps, eta = values.pop("num_inference_steps"), values.pop("eta")
     options = {} if eta is None else {"eta": eta}
-    return step_table(checkpoint.noise_schedule, sampler, steps, spacing, **options)
+    table = step_table(checkpoint.noise_schedule, sampler, steps, spacing, **options)
+    return table, {"sampler": sampler, "timestep_spacing": spacing}

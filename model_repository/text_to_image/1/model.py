@@ -10,7 +10,7 @@ import time
 
 import triton_python_backend_utils as pb_utils
 
-OUTPUTS = ["image", "seed"]
+OUTPUTS = ["image", "seed", "sampler", "timestep_spacing"]
 LONGEST_ID = 128  # characters of a request's id in the log
 FINAL = pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
 CODES = {

@@ -115,7 +115,7 @@ def served(monkeypatch):
 def image(tmp_path):
     """A file that holds the settings of its image."""
     with Client(transport=MockTransport()) as client:
-        (image,) = client.text_to_image("a red circle", seed=7, sampler="ddim", width=96, height=64)
+        (image,) = client.text_to_image("a red circle", seed=7, sampler="ddim", eta=0.5, width=96, height=64)
     save_png(image, tmp_path / "first.png")
     return tmp_path / "first.png"
 
@@ -147,6 +147,14 @@ def test_options_and_prompts_go_before_those_of_the_file(image, tmp_path):
     assert run("generate", "a blue square", *options).exit_code == 0
     expected = read_settings(image) | {"prompt": "a blue square", "seed": 9}
     assert read_settings(tmp_path / "other.png") == expected
+
+
+@pytest.mark.usefixtures("served")
+def test_another_sampler_is_not_given_the_eta_of_the_files(image, tmp_path):
+    options = ["--from", str(image), "--sampler", "lcm", "-o", str(tmp_path / "other.png")]
+    assert run("generate", *options).exit_code == 0
+    assert "eta" in read_settings(image)
+    assert "eta" not in read_settings(tmp_path / "other.png")
 
 
 @pytest.mark.usefixtures("served")

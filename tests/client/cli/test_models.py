@@ -19,8 +19,11 @@ sampler dpmpp_2m: karras; also DPM++ 2M Karras (karras)
 sampler euler_ancestral: linspace and eta; also Euler a
 sampler pndm: trailing; also PLMS
 timestep spacings: leading, trailing, linspace, karras
+num_images: 1 to 8, by default 1
 num_inference_steps: 1 to 1000
-eta: 0 to 1"""
+eta: 0 to 1
+priority: low, normal, high, by default normal
+samples in one call, at most: 16 of denoiser, 8 of vae_decoder"""
 
 
 def test_the_description_for_readers():
@@ -48,4 +51,4 @@ def test_json_has_samplers_and_aliases_too(models):
     found = json.loads(models("--json"))
     assert [model["name"] for model in found["models"]][:2] == ["diffusion", "text_to_image"]
     assert found["checkpoint"]["samplers"]["ddim"] == {"timestep_spacing": "trailing", "options": ["eta"]}
-    assert found["checkpoint"].keys() > {"aliases", "timestep_spacings", "networks", "limits"}
+    assert found["checkpoint"].keys() > {"aliases", "timestep_spacings", "networks", "limits", "ranges", "defaults"}

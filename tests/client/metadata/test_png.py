@@ -6,12 +6,15 @@ import numpy as np
 import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
-from triton_diffusion import Checkpoint, Client, InvalidRequest, MockTransport, arguments_of, read_settings, save_png
+from triton_diffusion import Client, InvalidRequest, MockTransport, arguments_of, read_settings, save_png
 from triton_diffusion import _metadata as settings
+from triton_diffusion._checkpoint import read_checkpoint
 from triton_diffusion._request import Request, new_request
+from triton_diffusion._response import Answer
 from triton_diffusion._version import __version__
 
-CHECKPOINT = Checkpoint("shapes", 128, 128, (128, 128), (128, 128), 8, 2.0)
+from tests.support.description import DESCRIPTION
+
 GIVEN = {
     "prompt": "a red circle, 圆 é",
     "negative_prompt": 'green: "blue", grey',
@@ -35,13 +38,14 @@ def image() -> Image.Image:
 
 
 def test_what_was_not_given_is_filled_in():
-    used = settings.settings_used(new_request("diffusion", {"prompt": "a", "seed": 7}), CHECKPOINT, "1")
-    assert used == {
+    request = new_request("diffusion", {"prompt": "a", "seed": 7})
+    answer = Answer({"sampler": np.array(["pndm"]), "timestep_spacing": np.array(["leading"])}, "1")
+    assert settings.settings_used(request, read_checkpoint(DESCRIPTION), answer) == {
         "prompt": "a",
         "negative_prompt": "",
-        "sampler": "dpmpp_2m",
-        "timestep_spacing": "karras",
-        "num_inference_steps": 20,
+        "sampler": "pndm",
+        "timestep_spacing": "leading",
+        "num_inference_steps": 25,
         "guidance_scale": 2.0,
         "seed": 7,
         "model": "shapes",
@@ -49,8 +53,15 @@ def test_what_was_not_given_is_filled_in():
     }
 
 
+def test_the_servers_names_of_sampler_and_spacing_go_before_those_that_were_sent():
+    request = new_request("diffusion", {"prompt": "a", "sampler": "euler a", "timestep_spacing": "KARRAS"})
+    answer = Answer({"sampler": np.array(["euler_ancestral"]), "timestep_spacing": np.array(["karras"])}, "1")
+    used = settings.settings_used(request, None, answer)
+    assert (used["sampler"], used["timestep_spacing"]) == ("euler_ancestral", "karras")
+
+
 def test_a_server_that_does_not_describe_itself():
-    used = settings.settings_used(Request("diffusion", {"prompt": "a"}, "0123"), None, "3")
+    used = settings.settings_used(Request("diffusion", {"prompt": "a"}, "0123"), None, Answer({}, "3"))
     assert "guidance_scale" not in used
     assert (used["model"], used["model_version"]) == ("diffusion", "3")
 

@@ -122,7 +122,7 @@ def test_the_field_is_read_from_the_message(message, field):
             "a multiple of 8 from 64 to 128",
         ),
         ("height is 100: use 64 to 128", 100, "64 to 128"),
-        ("eta is 0.5, but sampler 'a: b' has no eta: leave it at 0", 0.5, "leave it at 0"),
+        ("eta is 0.5, but sampler 'a: b' has no eta: leave it out", 0.5, "leave it out"),
         ("seed is -1", None, None),
     ],
 )

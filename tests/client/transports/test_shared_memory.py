@@ -47,7 +47,9 @@ def test_the_images_are_the_same_and_the_memory_is_used_again(sharing_server, ex
     before = regions()
     with Client(sharing_server.grpc_url, shared_memory="system") as client:
         for _ in range(3):
-            assert same(client.text_to_image(PROMPT, **SETTINGS), expected)
+            images = client.text_to_image(PROMPT, **SETTINGS)
+            assert same(images, expected)
+            assert [image.info for image in images] == [image.info for image in expected]
         assert len(regions() - before) == 1
         with ThreadPoolExecutor(3) as pool:
             answers = [pool.submit(client.text_to_image, PROMPT, **SETTINGS) for _ in range(9)]

@@ -52,6 +52,15 @@ def test_a_named_sampler_comes_with_its_own_spacing_and_an_empty_one_is_none(che
     assert not np.array_equal(by_default[0].table.coefficients, by_name[0].table.coefficients)
 
 
+def test_a_request_knows_our_names_of_its_sampler_and_spacing(checkpoint):
+    used = [parse(checkpoint, **sent).used for sent in ({}, {"sampler": "euler_a"}, {"sampler": "DPM2 Beta"})]
+    assert [(names["sampler"], names["timestep_spacing"]) for names in used] == [
+        ("dpmpp_2m", "karras"),
+        ("euler_ancestral", "normal"),
+        ("dpm_2", "beta"),
+    ]
+
+
 def test_a_seed_of_zero_is_kept(checkpoint):
     assert parse(checkpoint, seed=0).seed == 0
 
@@ -91,7 +100,8 @@ def test_guidance_of_one_or_less_is_off(checkpoint, scale, guided):
         ({"sampler": "__import__('os')"}, "sampler is \"__import__('os')\": use one of"),
         ({"timestep_spacing": "even"}, "timestep_spacing is 'even': use one of leading, trailing, linspace, karras"),
         ({"eta": 1.5, "sampler": "ddim"}, "eta is 1.5: use a number from 0 to 1"),
-        ({"eta": 0.5}, "eta is 0.5, but sampler 'dpmpp_2m' has no eta"),
+        ({"eta": 0.5}, "eta is 0.5, but sampler 'dpmpp_2m' has no eta: leave it out"),
+        ({"eta": 0.0, "sampler": "lcm"}, "eta is 0.0, but sampler 'lcm' has no eta: leave it out"),
         ({"seed": -1}, f"seed is -1: use 0 to {MAX_SEED}"),
         ({"preview_interval": -1}, "preview_interval is -1: use 0 to 1000"),
         ({"seed": [1, 2]}, "seed has shape [1, 2]: send one value, shape [1]"),

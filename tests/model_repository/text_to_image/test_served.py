@@ -70,7 +70,7 @@ RANGES = {
     "width": [0, -128, 64, 120, 127, 2**31 - 1],
     "num_inference_steps": [0, -1, 1001, 2**31 - 1, -(2**31)],
     "guidance_scale": [np.nan, np.inf, -np.inf, -0.01, 50.5, 3e38],
-    "eta": [np.nan, np.inf, -0.1, 1.1, 0.5],
+    "eta": [np.nan, np.inf, -0.1, 1.1, 0.5, 0.0],
     "seed": [-1, -(2**63), 2**63 - 1],
     "guidance_rescale": [np.nan, -0.1, 1.1],
     "sampler": ["", "leapfrog", "__import__('os').system('true')", b"\xff\xfe", "x" * 5000],

@@ -13,7 +13,7 @@ from .samplers import SAMPLERS
 from .schedule import BETA_SCHEDULES, PREDICTION_TYPES, Schedule, alpha_bar_from_betas, read_schedule
 from .spacing import SPACINGS
 from .step import advance, denoise, guide, remember
-from .table import COLUMNS, StepTable, dpmpp_2m_on, step_table
+from .table import COLUMNS, StepTable, dpmpp_2m_on, own_spacing, step_table
 
 __all__ = [
     "ALIASES",
@@ -34,6 +34,7 @@ __all__ = [
     "dpmpp_2m_on",
     "guide",
     "make_grid",
+    "own_spacing",
     "read_schedule",
     "remember",
     "resolve",

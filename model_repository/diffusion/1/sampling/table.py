@@ -93,7 +93,7 @@ def step_table(
     name, spacing = resolve(sampler, timestep_spacing)
     chosen = SAMPLERS[name]
     settings = _settings(name, options)
-    spacing = spacing or (chosen.timestep_spacing if isinstance(schedule, Schedule) else FLOW_SPACINGS[0])
+    spacing = spacing or own_spacing(schedule, name)
     grid = make_grid(schedule, num_inference_steps, spacing, chosen.convention)
     with np.errstate(divide="ignore", invalid="ignore"):  # in weights that are replaced, or refused below
         rows = _rows(schedule, grid, chosen, settings)
@@ -104,6 +104,11 @@ def step_table(
             "checkpoint: use another timestep_spacing, or fewer num_inference_steps"
         )
     return table
+
+
+def own_spacing(schedule: AnySchedule, sampler: str) -> str:
+    """The spacing of a request that names only its sampler, one of `SAMPLERS`."""
+    return SAMPLERS[sampler].timestep_spacing if isinstance(schedule, Schedule) else FLOW_SPACINGS[0]
 
 
 def dpmpp_2m_on(schedule: AnySchedule, grid: Grid) -> StepTable:
@@ -124,9 +129,9 @@ def _settings(name: str, options: dict[str, float | None]) -> dict[str, float]:
             raise ValueError(f"{option} is {value}: use 0 (deterministic) to 1 (as noisy as ddpm)")
         if option in settings:
             settings[option] = value
-        elif value > 0:
+        else:
             raise ValueError(
-                f"{option} is {value}, but sampler {name!r} has no {option}: leave it at 0, or use sampler {owners[0]}"
+                f"{option} is {value}, but sampler {name!r} has no {option}: leave it out, or use sampler {owners[0]}"
             )
     return settings
 

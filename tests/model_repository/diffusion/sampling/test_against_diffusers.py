@@ -51,7 +51,7 @@ def solver(spacing, **options):
 
 @pytest.fixture(scope="module")
 def run_ours(stable_diffusion, perfect_model, run_table):
-    def run(schedule, sampler, num_inference_steps, timestep_spacing, eta=0.0):
+    def run(schedule, sampler, num_inference_steps, timestep_spacing, eta=None):
         table = step_table(schedule, sampler, num_inference_steps, timestep_spacing, eta=eta)
         latent, noise = drawn(num_inference_steps)
         return run_table(table, perfect_model(schedule), latent.numpy(), noise.numpy())

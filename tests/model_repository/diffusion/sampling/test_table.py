@@ -178,9 +178,7 @@ def test_options_left_open_are_the_samplers_own(sampler, options):
     default = step_table(SCHEDULE, sampler, 8)
     for same in (step_table(SCHEDULE, sampler, 8, eta=None), step_table(SCHEDULE, sampler, 8, **options)):
         np.testing.assert_array_equal(default.coefficients, same.coefficients)
-    if "eta" not in options:
-        np.testing.assert_array_equal(default.coefficients, step_table(SCHEDULE, sampler, 8, eta=0.0).coefficients)
-    else:
+    if "eta" in options:
         assert options["eta"] == (0 if sampler == "ddim" else 1)
         assert not step_table(SCHEDULE, sampler, 8, eta=0.0).n.any()
 
@@ -195,8 +193,8 @@ def test_options_left_open_are_the_samplers_own(sampler, options):
         ({"num_inference_steps": 1001}, "num_inference_steps is 1001, .* 1000 timesteps: use 1 to 1000"),
         ({"eta": 1.5}, r"eta is 1.5: use 0 \(deterministic\) to 1"),
         ({"eta": float("nan")}, "eta is nan: use 0"),
-        ({"sampler": "ddpm", "eta": 0.5}, "sampler 'ddpm' has no eta: leave it at 0, or use sampler 'ddim'"),
-        ({"sampler": "dpmpp_2m", "eta": 0.5}, "sampler 'dpmpp_2m' has no eta: leave it at 0, or use sampler 'ddim'"),
+        ({"sampler": "ddpm", "eta": 0.5}, "sampler 'ddpm' has no eta: leave it out, or use sampler 'ddim'"),
+        ({"sampler": "tcd", "eta": 0.0}, "eta is 0.0, but sampler 'tcd' has no eta: leave it out, or use"),
         ({"gamma": 0.5}, "gamma is 0.5, but no sampler has an option of this name: leave it out"),
     ],
 )
