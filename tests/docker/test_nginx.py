@@ -3,6 +3,7 @@
 import http.client
 import json
 import re
+import socket
 import subprocess
 import sys
 import time
@@ -18,6 +19,7 @@ from export.specification import DIFFUSION
 from tests.support.launching import Server, free_ports
 from tests.support.malformed import GENERATE, INFER, MALFORMED, infer, tensor
 from tests.support.proxy import CONFIGURE, running_nginx
+from tests.support.sockets import keepalive
 
 CHECKS = CONFIGURE.with_name("checks.js")
 PROMPT = "a small red circle"
@@ -183,3 +185,10 @@ def test_wrong_options_are_told(options, said):
     done = subprocess.run([sys.executable, str(CONFIGURE), *options], capture_output=True, text=True)
     assert done.returncode == 2
     assert said in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("protocol", ["http", "grpc"])
+def test_a_client_that_has_vanished_would_be_noticed(proxy, protocol):
+    host, port = getattr(proxy, f"{protocol}_url").split(":")
+    with socket.create_connection((host, int(port))) as client:
+        assert 15 < keepalive(client.getpeername(), client.getsockname()) <= 20
