@@ -42,8 +42,7 @@ def digests(grpc: str, http: str) -> list[str]:
 
 
 @pytest.mark.slow
-def test_a_clock_that_jumps_by_an_hour_changes_nothing(shipped_repository, server, start, tmp_path, monkeypatch):
-    expected = digests(server.grpc_url, server.http_url)
+def test_a_clock_that_jumps_by_an_hour_changes_nothing(shipped_repository, start, tmp_path, monkeypatch):
     clock = tmp_path / "clock"
 
     def jump(offset: str) -> None:
@@ -61,9 +60,10 @@ def test_a_clock_that_jumps_by_an_hour_changes_nothing(shipped_repository, serve
         monkeypatch.setenv(name, value)
     with (tmp_path / "log").open("w") as log:
         launcher = start(shipped_repository, stderr=log.fileno())
-        jumping = wait_until_ready(launcher)
+        server = wait_until_ready(launcher)
+        expected = digests(server.grpc_url, server.http_url)
         client = subprocess.Popen(
-            [sys.executable, "-c", ASK, jumping.grpc_url, jumping.http_url],
+            [sys.executable, "-c", ASK, server.grpc_url, server.http_url],
             env=ENVIRONMENT | faked,
             stdout=subprocess.PIPE,
             text=True,

@@ -68,6 +68,8 @@ class Relay:
                 self._pass_on(reader, to_server, ends, answers=False),
                 self._pass_on(from_server, writer, ends, answers=True),
             )
+        except asyncio.CancelledError:
+            pass  # the relay is closed; asyncio would print this one
         finally:
             self._open.difference_update(ends)
             for end in ends:

@@ -20,7 +20,7 @@ def test_two_minutes_lose_nothing_and_the_leaky_control_is_seen(shipped_reposito
     assert soak["failed"] == {}
     assert soak["restarts"] == 0
     assert soak["asked"].keys() == {"images", "cancelled", "bad", "killed"}
-    assert sum(soak["asked"].values()) > 200
+    assert sum(soak["asked"].values()) > 100
     control = soak["processes"].pop(CONTROL)[MEMORY]
     assert control["grows"]
     assert control["growth_percent"] == pytest.approx(2.1, abs=0.3)
