@@ -2,6 +2,8 @@
 
 import asyncio
 import functools
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +18,7 @@ from PIL import Image
 from triton_diffusion import AsyncClient, Client, DeadlineExceeded, DiffusionError
 from triton_diffusion._transports import http, keepalive
 
+from tests.support.launching import ENVIRONMENT, ROOT
 from tests.support.relay import Relay, relay
 
 PROMPT = "a small red circle on the left of a blue background"
@@ -199,6 +202,18 @@ def test_a_server_that_vanishes_is_noticed_over_grpc_without_a_deadline_too(serv
             check_same(one.result(), expected)
             assert NOTICED - 1 < one.result().seconds < NOTICED + 15  # and the time to make it again
     server.wait_until_idle(NOTICED + 5)
+
+
+@pytest.mark.slow
+def test_a_host_that_vanishes_is_noticed_over_http_long_before_the_deadline():
+    own_network = ["unshare", "--map-root-user", "--net"]
+    if subprocess.run([*own_network, "true"], stderr=subprocess.DEVNULL, check=False).returncode:
+        pytest.skip("a network of one's own is not allowed here")
+    command = [*own_network, sys.executable, str(ROOT / "tests/support/vanishing.py")]
+    said = subprocess.run(command, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True, check=True).stdout
+    found = [line.split() for line in said.splitlines()]
+    assert [error for error, _ in found] == ["ServerUnavailable"] * 2  # to be tried again
+    assert all(NOTICED <= float(seconds) < NOTICED + 10 for _, seconds in found)
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ thread that used it.
 """
 
 import asyncio
+import errno
 import threading
 import urllib.parse
 import urllib.request
@@ -82,9 +83,10 @@ class _Wire:
     def failure(self, error: httpx2.TransportError, deadline: Deadline, request: Request | None) -> DiffusionError:
         request_id = id_of(request)
         connecting = isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout)
-        if isinstance(error, httpx2.TimeoutException) and (deadline.passed or (deadline.given and not connecting)):
+        waited = isinstance(error, httpx2.TimeoutException) and not _vanished(error)
+        if waited and (deadline.passed or (deadline.given and not connecting)):
             return deadline.exceeded(self.url, request_id)
-        if isinstance(error, httpx2.ReadTimeout):
+        if waited and not connecting:
             return DeadlineExceeded(
                 f"nothing came from {self.url} for {_SILENCE:g} s: give a timeout to wait longer", request_id=request_id
             )
@@ -110,6 +112,13 @@ def _proxy(url: str) -> str | None:
     proxies = urllib.request.getproxies()
     found = None if urllib.request.proxy_bypass(parts.netloc) else proxies.get(parts.scheme, proxies.get("all"))
     return f"http://{found}" if found and "://" not in found else found
+
+
+def _vanished(error: BaseException | None) -> bool:
+    """True if TCP has given the connection up, which Python and httpx2 take for a timeout of their own."""
+    while error is not None and getattr(error, "errno", None) != errno.ETIMEDOUT:
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def _leaves_work(error: BaseException) -> bool:
