@@ -180,13 +180,13 @@ def test_http_without_a_deadline_waits_only_so_long_for_a_silent_server(server, 
 
 
 def test_a_request_over_http_whose_connection_is_reset_does_not_go_on_beside_its_next_try(server):
-    cancelled = server.metric("diffusion_requests_cancelled_total")
+    cancelled = server.metric("diffusion_requests_total", outcome="cancelled")
     with relay(server.http_url) as between:
         later(0.5, between.reset)
         check_too_late(unary(between.url, "http", num_inference_steps=LONG, timeout=1.5), 1.5)
         assert between.connections > 1
     server.wait_until_idle()
-    assert server.metric("diffusion_requests_cancelled_total") > cancelled
+    assert server.metric("diffusion_requests_total", outcome="cancelled") > cancelled
 
 
 @pytest.mark.slow
@@ -218,10 +218,10 @@ def test_a_host_that_vanishes_is_noticed_over_http_long_before_the_deadline():
 
 @pytest.mark.slow
 def test_the_request_of_a_grpc_client_that_vanishes_ends(server):
-    cancelled = server.metric("diffusion_requests_cancelled_total")
+    cancelled = server.metric("diffusion_requests_total", outcome="cancelled")
     with relay(server.grpc_url) as between, Client(between.url) as client:
         events = client.stream(PROMPT, num_images=8, num_inference_steps=LONG)  # more than a minute of work
         next(events)
         between.silence()
         server.wait_until_idle(NOTICED + 5)
-        assert server.metric("diffusion_requests_cancelled_total") == cancelled + 1
+        assert server.metric("diffusion_requests_total", outcome="cancelled") == cancelled + 1

@@ -62,10 +62,10 @@ def test_the_deadline_is_kept_where_the_server_vanishes(server, network, address
 
 
 def test_a_caller_that_is_reset_in_the_middle_of_a_stream_ends_its_request(server, address):
-    cancelled = server.metric("diffusion_requests_cancelled_total")
+    cancelled = server.metric("diffusion_requests_total", outcome="cancelled")
     with relay(address.removeprefix("http://")) as before:
         threading.Timer(0.7, before.reset).start()
         with pytest.raises(httpx2.TransportError):
             ask(f"http://{before.url}", LONG | {"stream": True})
     server.wait_until_idle()
-    assert server.metric("diffusion_requests_cancelled_total") == cancelled + 1  # long before its deadline
+    assert server.metric("diffusion_requests_total", outcome="cancelled") == cancelled + 1  # long before its deadline
