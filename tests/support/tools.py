@@ -7,14 +7,12 @@ import fcntl
 import os
 import shutil
 import subprocess
-import sysconfig
 import tempfile
 from pathlib import Path
 
 UNPACKED = Path(__file__).parents[2] / "build/tools"
 PACKAGES = {"nginx": "nginx", "prometheus": "prometheus", "promtool": "prometheus"}
 FOLDERS = ("usr/sbin", "usr/bin")
-FAKETIME = "usr/lib/{}/faketime/libfaketimeMT.so.1"
 NGINX_MODULE = "usr/lib/nginx/modules/ngx_http_js_module.so"
 
 
@@ -23,12 +21,6 @@ def nginx_module() -> Path:
     if _installed("nginx"):
         return Path("/", NGINX_MODULE)
     return _package("libnginx-mod-http-js") / NGINX_MODULE
-
-
-def faketime() -> Path:
-    """The library that fakes the time of day of what is started with it preloaded."""
-    name = FAKETIME.format(sysconfig.get_config_var("MULTIARCH"))
-    return _package("libfaketime") / name
 
 
 def tool(name: str) -> str:
