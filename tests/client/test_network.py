@@ -203,7 +203,6 @@ def test_a_server_that_vanishes_is_noticed_over_grpc_without_a_deadline_too(serv
         while any(between.connections == 1 for between in ways.values()):  # until the next try of each
             assert time.monotonic() - vanished < NOTICED + 10
             time.sleep(0.1)
-        assert time.monotonic() - vanished > NOTICED - 1
         for one in asked:
             check_same(one.result(), expected)
     server.wait_until_idle(NOTICED + 5)

@@ -11,6 +11,7 @@ PROBES = 2
 GRPC = [
     ("grpc.keepalive_time_ms", 1000 * IDLE),
     ("grpc.keepalive_timeout_ms", 1000 * ANSWER),
+    ("grpc.http2.ping_timeout_ms", 1000 * ANSWER),  # gRPC's own is 60 s, and the longer of the two counts
     ("grpc.http2.max_pings_without_data", 0),  # any number: a unary call has no data until its end
 ]
 """Options of a channel: pings while a call runs. The launcher lets clients send them; Triton by itself would end a
