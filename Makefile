@@ -10,7 +10,7 @@ PACKAGES := export shapes benchmarks docker client/triton_diffusion model_reposi
 export TOKENIZERS_PARALLELISM := false
 
 .DEFAULT_GOAL := help
-.PHONY: help demo export serve page test test-slow fuzz latency loop bench resilience dashboard rules ladder lint lock format clean
+.PHONY: help demo export serve page test test-slow fuzz soak latency loop bench resilience dashboard rules ladder lint lock format clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,10 @@ test-slow: $(VENV)/installed ## Run the tests that take minutes or gigabytes
 MINUTES ?= 10
 fuzz: $(VENV)/installed ## Send hostile input to every door, MINUTES (10) for each fuzzer; count deaths of Triton
 	FUZZ_MINUTES=$(MINUTES) $(RUN) -m pytest tests/fuzz -m "slow or not slow" -s
+
+RATE ?= 3
+soak: $(EXPORTED) ## Watch what a server uses for MINUTES (10) of mixed traffic, into docs/records/soak.json and docs/soak.png
+	$(RUN) -m benchmarks.soak --minutes $(MINUTES) --rate $(RATE)
 
 latency: $(EXPORTED) ## Measure where the milliseconds of one served image go
 	$(RUN) -m benchmarks.latency

@@ -12,6 +12,15 @@ MAX_REQUEST = 2**20
 EXIT_TIMEOUT = 10
 """Seconds that Triton takes at most to end by itself: the requests are done by then, but it waits for idle clients."""
 
+KEEPALIVE = {
+    "grpc-keepalive-time": 20_000,
+    "grpc-keepalive-timeout": 10_000,
+    "grpc-http2-max-pings-without-data": 0,
+    "grpc-http2-min-recv-ping-interval-without-data": 10_000,
+}
+"""Milliseconds, and any number of pings: by them a client that has vanished is noticed, and its request ends. Triton's
+own are 2 hours. The last lets clients ask too, every 20 seconds; Triton would end a connection that does."""
+
 
 def triton_options(arguments: argparse.Namespace, known: frozenset[str]) -> list[str]:
     """The options for a Triton that lists the options `known` in its help."""
@@ -24,6 +33,7 @@ def triton_options(arguments: argparse.Namespace, known: frozenset[str]) -> list
         f"--grpc-port={arguments.grpc_port}",
         f"--metrics-port={arguments.metrics_port}",
         f"--exit-timeout-secs={EXIT_TIMEOUT}",
+        *(f"--{name}={value}" for name, value in KEEPALIVE.items()),
         # Calls that run are not cut off: Triton sets them no limit.
         *([f"--grpc-max-connection-age={arguments.connection_age * 1000:.0f}"] if arguments.connection_age else []),
         *([] if arguments.verbose else ["--log-info=false"]),

@@ -22,6 +22,7 @@ from benchmarks.resilience.crash import abort, kill_model, lose_triton
 from benchmarks.resilience.failover import kill_one, restart_all
 from benchmarks.resilience.fairness import deadlines, fairness, priorities
 from benchmarks.resilience.figures import Figure
+from benchmarks.resilience.floods import floods
 from benchmarks.resilience.overload import MAX_QUEUE, overload
 from tests.support.proxy import running_nginx
 from tests.support.replicas import Replica, replicas
@@ -81,6 +82,7 @@ def main(
                 report.add("Deadlines that pass", lambda: deadlines(replica.server))
                 report.add("Short requests beside long jobs that have all the room", lambda: fairness(replica.server))
                 report.add("High priority beside low jobs that have all the room", lambda: priorities(replica.server))
+                report.add("A request of 20 steps beside floods", lambda: floods(replica.server))
                 for model in ("denoiser", "diffusion"):
                     title = f"The process of {model} dies with 32 requests in the server"
                     report.add(title, partial(kill_model, replica, model))

@@ -50,7 +50,8 @@ class Client:
     Settings of a call that are not given are not sent, and the server fills in its defaults. It also decides what is
     allowed: `checkpoint` has defaults, limits, and the names of samplers. Every call takes, beside its settings,
 
-    - timeout: seconds for the whole call, every try included; None waits as long as the server takes
+    - timeout: seconds for the whole call, every try included; None waits as long as the server takes,
+      over HTTP up to 600 seconds without a byte
     - request_id: names the call in the logs of the server and in errors: up to 128 ASCII letters, digits and
       _ . : @ + = / -. Without one the client draws it, as it draws a seed that is not given.
 

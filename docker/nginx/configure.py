@@ -15,6 +15,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 TEMPLATE = Path(__file__).with_name("nginx.conf.template")
+KEEPALIVE = "so_keepalive=20s:5s:2"
+"""A client that has vanished is noticed after 30 seconds."""
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -69,8 +71,8 @@ def configuration(chosen: argparse.Namespace) -> str:
     return string.Template(TEMPLATE.read_text()).safe_substitute(
         HTTP_SERVERS=_indented((f"server {host}:{http} max_fails=0;" for host, http, _ in servers), 8),
         GRPC_SERVERS=_indented((f"server {host}:{grpc} max_fails=0;" for host, _, grpc in servers), 8),
-        HTTP_LISTEN=f"{chosen.http_listen}{tls}",
-        GRPC_LISTEN=f"{chosen.grpc_listen}{tls} http2",
+        HTTP_LISTEN=f"{chosen.http_listen}{tls} {KEEPALIVE}",
+        GRPC_LISTEN=f"{chosen.grpc_listen}{tls} http2 {KEEPALIVE}",
         TLS=_tls(chosen),
         MAX_BODY=chosen.max_body,
         TIMEOUT=chosen.timeout,

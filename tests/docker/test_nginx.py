@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import socket
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ from export.specification import HAND_WRITTEN_MODELS
 from tests.support.launching import Server, free_ports
 from tests.support.malformed import GENERATE, INFER, MALFORMED, infer, tensor
 from tests.support.proxy import CONFIGURE, running_nginx
+from tests.support.sockets import keepalive
 
 PROMPT = "a small red circle"
 SETTINGS = {"num_inference_steps": 2, "seed": 7}
@@ -192,3 +194,10 @@ def test_wrong_options_are_told(options, said):
     done = subprocess.run([sys.executable, str(CONFIGURE), *options], capture_output=True, text=True)
     assert done.returncode == 2
     assert said in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("protocol", ["http", "grpc"])
+def test_a_client_that_has_vanished_would_be_noticed(proxy, protocol):
+    host, port = getattr(proxy, f"{protocol}_url").split(":")
+    with socket.create_connection((host, int(port))) as client:
+        assert 15 < keepalive(client.getpeername(), client.getsockname()) <= 20

@@ -18,7 +18,7 @@ from .._deadline import Deadline
 from .._errors import DiffusionError, GenerationFailed, ServerUnavailable
 from .._request import Request, id_of
 from .._response import Answer, Model
-from . import grpc_wire
+from . import grpc_wire, keepalive
 from .address import Address
 from .failures import error_from_status, error_in_stream, tls_failure
 from .grpc_wire import Method
@@ -37,6 +37,7 @@ _OPTIONS = [
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),
     ("grpc.min_reconnect_backoff_ms", 5000),  # in spite of its name, how long a connection may take to be made
+    *keepalive.GRPC,
 ]
 # Read a stream in the thread that iterates over it. Behind gRPC's helper threads the interpreter can hang as it exits:
 # one of them may die holding a lock that the call's finalizer wants.

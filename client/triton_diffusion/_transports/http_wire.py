@@ -2,8 +2,8 @@
 
 import email.utils
 import json
-import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from .._checkpoint import Checkpoint, read_checkpoint
@@ -109,13 +109,11 @@ def error_message(status: int, content: bytes) -> str:
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds after which the server wants to be asked again; its header has them, or a date."""
+    """Seconds after which the server wants to be asked again; its header has them, or a date, by the server's clock."""
     header = headers.get("Retry-After", "")
-    try:
+    if header.isdecimal():
         return float(header)
-    except ValueError:
-        pass
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(header).timestamp() - time.time())
-    except ValueError:
-        return None
+    with suppress(ValueError, TypeError):  # of what is no date, or has no time zone
+        date = email.utils.parsedate_to_datetime
+        return max(0.0, (date(header) - date(headers.get("Date", ""))).total_seconds())
+    return None

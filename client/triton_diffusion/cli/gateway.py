@@ -10,6 +10,7 @@ import typer
 
 from .._async_client import AsyncClient
 from .._errors import DiffusionError, InvalidRequest
+from .._transports import keepalive
 from .._transports.address import addresses
 from .._transports.tls import Tls
 from ._app import EPILOG, TlsCa, TlsCert, TlsKey, Url, app, errors_in_one_line, tls_of
@@ -114,6 +115,9 @@ def _is_loopback(host: str) -> bool:
 def _listener(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family)
+        listener = socket.create_server((host, port), family=family)
     except OSError as error:
         raise OSError(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
+    for option in keepalive.SOCKET:
+        listener.setsockopt(*option)
+    return listener

@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import socket
 import subprocess
 import time
 import urllib.request
@@ -15,6 +16,8 @@ import openai
 import pytest
 from PIL import Image
 from triton_diffusion import Client, read_settings
+
+from tests.support.sockets import keepalive
 
 PROMPT = "a small red circle on the left of a blue background"
 LONG = 1000  # steps: many seconds, for what must end before them
@@ -238,3 +241,9 @@ def test_curl(gateway, key, expected):
 def test_health(gateway):
     for path in ("healthz", "readyz"):
         assert httpx2.get(f"{gateway}/{path}").status_code == 200
+
+
+def test_a_caller_that_has_vanished_would_be_noticed(gateway):
+    host, port = gateway.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as caller:
+        assert 15 < keepalive(caller.getpeername(), caller.getsockname()) <= 20
