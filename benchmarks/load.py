@@ -12,7 +12,7 @@ import tempfile
 import time
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
+from typing import IO, Annotated
 
 import typer
 from rich.console import Console
@@ -46,6 +46,12 @@ def one_active_sample(repository: Path, folder: Path) -> Path:
     return folder
 
 
+def log_in(folder: Path, name: str) -> IO[str]:
+    """A new file for the log of the server `name`, beside the report: what ended a run is read there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return (folder / f"{name.replace(' ', '-')}.log").open("w", encoding="utf-8")
+
+
 def target(name: str, replica: Replica) -> Target:
     return Target(name, replica.server.grpc_url, replica.server.metrics_url, ADMIN_KEY)
 
@@ -77,9 +83,10 @@ def main(
     console = Console()
     with (
         tempfile.TemporaryDirectory() as scratch,
-        tempfile.NamedTemporaryFile("w") as log,
-        replicas(repository, 1, log=log) as (batching,),
-        replicas(one_active_sample(repository, Path(scratch)), 1, log=log) as (baseline,),
+        log_in(output, BATCHING) as batching_log,
+        log_in(output, BASELINE) as baseline_log,
+        replicas(repository, 1, log=batching_log) as (batching,),
+        replicas(one_active_sample(repository, Path(scratch)), 1, log=baseline_log) as (baseline,),
     ):
         plan = Plan(
             target(BATCHING, batching),

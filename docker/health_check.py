@@ -3,6 +3,9 @@
 Every try is a new connection, so one of Triton's HTTP threads that is busy with a large body is not taken for all of
 them. The seconds of tries are added up, not read off a clock: a launcher that was itself stopped for a while, or a
 machine that slept, finds no hung server when it goes on.
+
+A server that hangs wants no processor; one that is busy, or that others on the machine starve, does, and answers late.
+So the seconds of a busy one count less.
 """
 
 import contextlib
@@ -17,6 +20,10 @@ PAUSE = 1.0
 """Seconds between two tries."""
 ATTEMPT = 5.0
 """Seconds that one try waits for its answer."""
+BUSY = 0.5
+"""Processors that a busy server wants: seconds a second that its threads run, or wait for a processor."""
+WEIGHT_OF_BUSY = 0.1
+"""A server that is busy but answers nobody, in an endless loop say, is given up as well, later."""
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, SETTINGS = 0, 1, 4
 END_STREAM, END_HEADERS = 0x1, 0x4
@@ -28,9 +35,11 @@ EMPTY_MESSAGE = b"\0\0\0\0\0"  # not compressed, 0 bytes long
 class HealthCheck:
     """Asks again and again until `close`."""
 
-    def __init__(self, *checks: Callable[[], bool]) -> None:
+    def __init__(self, *checks: Callable[[], bool], processor_seconds: Callable[[], float]) -> None:
+        """`processor_seconds`: those that the server has wanted so far."""
         self.unanswered = 0.0  # seconds since the last time when all of `checks` were answered
         self._checks = checks
+        self._processor_seconds = processor_seconds
         self._closed = threading.Event()
         threading.Thread(target=self._ask, daemon=True).start()
 
@@ -39,11 +48,14 @@ class HealthCheck:
 
     def _ask(self) -> None:
         while not self._closed.wait(PAUSE):
-            start = time.monotonic()
+            start, wanted_before = time.monotonic(), self._processor_seconds()
             if all(check() for check in self._checks):
                 self.unanswered = 0.0
             else:
-                self.unanswered += PAUSE + min(time.monotonic() - start, ATTEMPT * len(self._checks))
+                seconds = time.monotonic() - start
+                busy = self._processor_seconds() - wanted_before > BUSY * seconds
+                seconds = PAUSE + min(seconds, ATTEMPT * len(self._checks))
+                self.unanswered += seconds * WEIGHT_OF_BUSY if busy else seconds
 
 
 def http_text(url: str) -> str | None:

@@ -35,6 +35,16 @@ def is_running(process: int) -> bool:
     return state not in "ZX"
 
 
+def processor_seconds(process: int) -> float:
+    """Seconds that its threads have run, or have waited for a processor; 0 where the kernel does not count them."""
+    nanoseconds = 0
+    for file in Path(f"/proc/{process}/task").glob("*/schedstat"):
+        with contextlib.suppress(OSError):  # the thread has just ended
+            ran, waited, _ = file.read_text().split()
+            nanoseconds += int(ran) + int(waited)
+    return nanoseconds / 1e9
+
+
 def bound_memory(process: int, gibibytes: float) -> None:
     """Let `process` allocate so much more than it has now.
 

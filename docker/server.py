@@ -16,13 +16,14 @@ from health_check import HealthCheck, grpc_is_live, http_text
 from installation import Installation
 from launch_error import LaunchError
 from options import LOOPBACK
-from processes import bound_memory, dead_children, is_running, model_processes
+from processes import bound_memory, dead_children, is_running, model_processes, processor_seconds
 from triton_log import WRITE_AGAIN, TritonLog, exit_reason, load_failure, stub_reason
 from triton_options import http_host, triton_options
 from workspace import remove_shared_memory
 
-KILL_TIMEOUT = 20
-"""Seconds after which it is ended by force."""
+KILL_TIMEOUT = 10
+"""Seconds after which a Triton that is to end is killed: the requests are done by then, but it waits for idle clients
+of HTTP."""
 STUB_GRACE = 5
 """Seconds in which Triton itself says that the process of a model has ended while it was loaded, if it notices."""
 UTF_8 = {"LC_ALL": "C.UTF-8", "PYTHONUTF8": "1"}
@@ -79,7 +80,7 @@ class Server:
         """Return when every model is loaded and warm, or `stopping` is set. Raises LaunchError or ServerLost."""
         deadline = time.monotonic() + self._arguments.ready_timeout
         while http_text(self._http_url("v2/health/ready")) is None:
-            if stopping.wait(0.1):
+            if stopping.wait(0.05):
                 return
             self.check_alive()
             self._check_stubs()
@@ -92,7 +93,9 @@ class Server:
         self._log.shown = True
         self._model_processes = model_processes(self._process.pid)
         bound_memory(self._process.pid, self._arguments.request_memory)
-        self._health = HealthCheck(*self._health_questions())
+        self._health = HealthCheck(
+            *self._health_questions(), processor_seconds=lambda: processor_seconds(self._process.pid)
+        )
 
     @property
     def was_ready(self) -> bool:

@@ -13,6 +13,8 @@ from triton_options import http_host
 
 WITHIN = 600.0
 """Seconds for which a restart counts against --max-restarts."""
+PAUSE = 0.05
+"""Seconds between two looks at the server, and at whether it is to stop."""
 MOST_IN_VAIN = 3
 """So many losses in a row, none of a server that was ready, are a fault that starting again does not mend."""
 
@@ -55,6 +57,6 @@ def _serve(server: Server, arguments: argparse.Namespace, stopping: threading.Ev
                 f"metrics http://{arguments.metrics_host}:{arguments.metrics_port}/metrics",
                 flush=True,
             )
-    while not stopping.wait(0.2):
+    while not stopping.wait(PAUSE):
         server.check_alive()
     server.drain()

@@ -9,8 +9,9 @@ ADMIN_HEADER = "admin-key"
 RESTRICTED = ("model-repository", "statistics", "trace", "logging")
 MAX_REQUEST = 2**20
 """Bytes; the largest valid request has some 50 KB."""
-EXIT_TIMEOUT = 10
-"""Seconds that Triton takes at most to end by itself: the requests are done by then, but it waits for idle clients."""
+EXIT_TIMEOUT = 60
+"""Seconds after which Triton gives up ending in good order. It then exits while its models run, and crashes (2.51); so
+the launcher, which waits less long, ends it before."""
 
 KEEPALIVE = {
     "grpc-keepalive-time": 20_000,

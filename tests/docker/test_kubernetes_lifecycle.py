@@ -57,7 +57,7 @@ def test_a_server_is_given_the_time_that_it_needs_to_end(rendering, launched):
     pod = workload(rendering, "server").pod
     (container,) = pod["containers"]
     assert launched.drain_timeout >= 480
-    assert EXIT_TIMEOUT < KILL_TIMEOUT
+    assert EXIT_TIMEOUT > KILL_TIMEOUT
     needed = stop_seconds(container) + launched.drain_timeout + KILL_TIMEOUT
     assert needed + 10 <= pod["terminationGracePeriodSeconds"] <= AUTOSCALER_SECONDS
 

@@ -156,11 +156,10 @@ def test_a_full_queue_refuses_at_once_and_says_when_to_come_back(start, shipped_
     assert server.metric("diffusion_requests_total") == 5
 
 
-@pytest.mark.slow  # seldom one still does, in Triton's own code
 @pytest.mark.skipif(
     not Path("/proc/sys/kernel/core_pattern").read_text().startswith("core"), reason="no core files are written here"
 )
-def test_no_process_of_a_stopped_server_crashes(start, shipped_repository, tmp_path, monkeypatch):
+def test_no_process_of_a_server_stopped_under_load_crashes(start, shipped_repository, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     soft, hard = resource.getrlimit(resource.RLIMIT_CORE)
     resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))
@@ -168,8 +167,22 @@ def test_no_process_of_a_stopped_server_crashes(start, shipped_repository, tmp_p
         launcher = start(shipped_repository)
     finally:
         resource.setrlimit(resource.RLIMIT_CORE, (soft, hard))
-    with Client(wait_until_ready(launcher).grpc_url) as client:
-        client.text_to_image(PROMPT, num_inference_steps=1)
-    launcher.terminate()
+    server = wait_until_ready(launcher)
+    with Client(server.grpc_url, retries=0) as client, ThreadPoolExecutor(8) as pool:
+
+        def ask_until_it_is_gone(stream: bool) -> None:
+            with pytest.raises(ServerUnavailable):
+                while True:
+                    if stream:
+                        list(client.stream(PROMPT, num_inference_steps=3, preview_interval=1))
+                    else:
+                        client.text_to_image(PROMPT, num_inference_steps=2)
+
+        asking = [pool.submit(ask_until_it_is_gone, number % 2 == 0) for number in range(8)]
+        while server.metric("diffusion_requests_total", outcome="done") < 16:
+            time.sleep(0.01)
+        launcher.terminate()
+        for asked in asking:
+            asked.result(timeout=60)
     assert launcher.wait(timeout=60) == 0
     assert not list(tmp_path.glob("core*"))

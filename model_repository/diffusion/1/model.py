@@ -1,11 +1,12 @@
 """Triton's side of `diffusion`: unpack, enqueue, respond. No maths."""
 
+import gc
 import json
 import os
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +55,7 @@ class TritonPythonModel:
 
     def execute(self, requests: list) -> None:
         for request in requests:
-            responder = Responder(request.get_response_sender())
+            responder = Responder(request.get_response_sender(), request.requested_output_names())
             request_id = secrets.token_hex(8)
             try:
                 given, name = _given(request)
@@ -71,6 +72,11 @@ class TritonPythonModel:
 
     def finalize(self) -> None:
         self._pipeline.close()
+        # The stub gives up its shared memory before Python ends. What is Triton's and still in a cycle then, as jobs
+        # with their responders are, would reach into that memory when the interpreter collects it (signal 11).
+        self._pipeline = None
+        self._by_token.clear()
+        gc.collect()
 
     def _accept(self, request, parameters: Parameters, responder: "Responder", request_id: str) -> None:
         """Raises RequestError."""
@@ -108,8 +114,11 @@ class Responder:
     the whole response where others went before it, so that the caller would wait for ever.
     """
 
-    def __init__(self, sender) -> None:
+    def __init__(self, sender, wanted: Sequence[str]) -> None:
+        """`wanted`: names of the outputs that the client has asked for. Others are not even made: Triton 2.51 takes
+        them out of a response without holding the GIL, which corrupts Python's memory."""
         self._sender = sender
+        self._wanted = frozenset(wanted)
         self.for_model = False
         self.request: Request | None = None  # once it is known to be valid
         self.ended = False
@@ -160,7 +169,11 @@ class Responder:
             "seed": self.request.seeds,
             **extra,
         }
-        return pb_utils.InferenceResponse([pb_utils.Tensor(name, array) for name, array in tensors.items()])
+        return self._with(tensors)
+
+    def _with(self, tensors: Mapping[str, np.ndarray]):
+        wanted = [pb_utils.Tensor(name, array) for name, array in tensors.items() if name in self._wanted]
+        return pb_utils.InferenceResponse(wanted)
 
     def _error(self, reason: Exception):
         code = reason.code if isinstance(reason, RequestError) else "INTERNAL"
@@ -168,7 +181,7 @@ class Responder:
         name = "DEADLINE_EXCEEDED" if isinstance(reason, DeadlineExceeded) else code
         message = f"{name}: {reason}"
         if self.for_model:
-            return pb_utils.InferenceResponse([pb_utils.Tensor("error", np.array([message.encode()], np.object_))])
+            return self._with({"error": np.array([message.encode()], np.object_)})
         return pb_utils.InferenceResponse(error=pb_utils.TritonError(message, getattr(pb_utils.TritonError, code)))
 
 

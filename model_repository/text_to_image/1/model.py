@@ -3,10 +3,12 @@
 It forwards a request to `diffusion`, and relays its cancellation, its result and its errors.
 """
 
+import gc
 import json
 import secrets
 import threading
 import time
+from collections import deque
 
 import triton_python_backend_utils as pb_utils
 
@@ -20,6 +22,11 @@ CODES = {
     "INTERNAL": "INTERNAL",
 }
 """Triton's code for the word before a message of `diffusion`."""
+THREAD = "forwarding"
+LONGEST_END = 10.0
+"""Seconds that the threads may take to end with the server: they only write their line of the log any more."""
+CANCELLED: deque[list] = deque(maxlen=4)
+"""The responses to the requests that were cancelled last; see _Forwarding."""
 
 
 class TritonPythonModel:
@@ -37,13 +44,27 @@ class TritonPythonModel:
                 message = "the id or a request parameter holds other bytes than UTF-8: send valid UTF-8"
                 request.get_response_sender().send(_failure(f"INVALID_ARG: {message}"), flags=FINAL)
             else:
-                threading.Thread(target=forwarding.run, daemon=True).start()
+                threading.Thread(target=forwarding.run, name=THREAD, daemon=True).start()
+
+    def finalize(self) -> None:
+        # What is Triton's must be gone before the stub gives up its shared memory: it is read at its end (signal 11).
+        deadline = time.monotonic() + LONGEST_END
+        for thread in threading.enumerate():
+            if thread.name == THREAD:
+                thread.join(max(0, deadline - time.monotonic()))
+        CANCELLED.clear()
+        gc.collect()
 
 
 class _Forwarding:
     """One request on its way; what is needed of Triton's is copied, as it may be gone once `execute` has returned.
 
     Its trace is not handed on to `diffusion`: where that is gone, Triton crashes.
+
+    A thread of Triton's stub drops the responses of a BLS call that has ended, without holding the GIL. Were they not
+    held here as well, it would free Python's objects while other threads run Python: signal 11 in Triton 2.51, and
+    newer ones can lock up. That thread takes its tasks in order, and is_cancelled() is one of them. So once it has
+    answered after the last response, ours may go; but from when it has said yes, it says so without asking.
     """
 
     def __init__(self, request) -> None:
@@ -53,6 +74,8 @@ class _Forwarding:
         self._inputs = [pb_utils.Tensor(tensor.name(), tensor.as_numpy().copy()) for tensor in request.inputs()]
         self._timeout = request.timeout()
         self._sender = request.get_response_sender()
+        self._wanted = request.requested_output_names()
+        self._responses: list = []
         self._began = time.monotonic()
 
     def run(self) -> None:
@@ -78,20 +101,26 @@ class _Forwarding:
         # float as a parameter either; `diffusion` refuses it as text, too.
         given = {name: str(value) if isinstance(value, float) else value for name, value in self._parameters.items()}
         token = given.setdefault("token", secrets.token_hex(16))
-        last = None
+        failure = last = None
+        cancelled = False
         for response in self._diffusion(given):  # one a step, or a second: when cancelling is noticed
-            if response.has_error():
-                return "failed", _failure(response.error().message())
-            error = pb_utils.get_output_tensor_by_name(response, "error")
-            if error is not None:
-                return "failed", _failure(error.as_numpy()[0].decode())
-            if self._sender.is_cancelled():
+            self._responses.append(response)
+            if self._sender.is_cancelled() and not cancelled:
+                cancelled = True
+                CANCELLED.append(self._responses)
                 list(self._diffusion({"cancel": token}))  # a BLS request cannot be cancelled itself
-            if pb_utils.get_output_tensor_by_name(response, "image") is not None:
+            if response.has_error():
+                failure = response.error().message()
+            elif (error := pb_utils.get_output_tensor_by_name(response, "error")) is not None:
+                failure = error.as_numpy()[0].decode()
+            elif pb_utils.get_output_tensor_by_name(response, "image") is not None:
                 last = response
+        if failure is not None:
+            return "failed", _failure(failure)
         if last is None:
             return "cancelled", _cancelled()
-        tensors = [pb_utils.get_output_tensor_by_name(last, name) for name in OUTPUTS]
+        # No others than the client wants: Triton 2.51 takes them out without holding the GIL.
+        tensors = [pb_utils.get_output_tensor_by_name(last, name) for name in OUTPUTS if name in self._wanted]
         return "done", pb_utils.InferenceResponse(tensors)
 
     def _diffusion(self, parameters: dict[str, str]):
