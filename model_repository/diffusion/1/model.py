@@ -74,7 +74,7 @@ class TritonPythonModel:
         self._pipeline.close()
         # The stub gives up its shared memory before Python ends. What is Triton's and still in a cycle then, as jobs
         # with their responders are, would reach into that memory when the interpreter collects it (signal 11).
-        self._pipeline = None
+        del self._pipeline
         self._by_token.clear()
         gc.collect()
 
