@@ -16,6 +16,12 @@ def client(server) -> Iterator[Client]:
         yield client
 
 
+@pytest.fixture(scope="module")
+def http_client(server) -> Iterator[Client]:
+    with Client(server.http_url, "http") as client:
+        yield client
+
+
 @pytest.fixture
 def unused_url() -> str:
     """An address of this machine that nothing listens at."""
