@@ -73,7 +73,7 @@ def test_a_triton_that_hangs_is_started_again(start, shipped_repository):
     assert "launcher: Triton has not answered its health check for 2 s: starting Triton again\n" in said(launcher)
 
 
-@pytest.mark.slow  # a busy machine makes it fail by itself
+@pytest.mark.slow
 def test_a_busy_triton_is_not_taken_for_one_that_hangs(start, shipped_repository):
     launcher = start(shipped_repository, "--health-timeout=5", stderr=PIPE)
     server = wait_until_ready(launcher)

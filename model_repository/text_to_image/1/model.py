@@ -22,9 +22,11 @@ CODES = {
     "INTERNAL": "INTERNAL",
 }
 """Triton's code for the word before a message of `diffusion`."""
+ENDING = "Server not ready"
+"""How Triton refuses a BLS call once it ends; what it began before then goes on."""
 THREAD = "forwarding"
-LONGEST_END = 10.0
-"""Seconds that the threads may take to end with the server: they only write their line of the log any more."""
+LAST_SECONDS = 10.0
+"""Seconds that the threads may take to end when the server stops: all they still do is to write a line of the log."""
 CANCELLED: deque[list] = deque(maxlen=4)
 """The responses to the requests that were cancelled last; see _Forwarding."""
 
@@ -48,7 +50,7 @@ class TritonPythonModel:
 
     def finalize(self) -> None:
         # What is Triton's must be gone before the stub gives up its shared memory: it is read at its end (signal 11).
-        deadline = time.monotonic() + LONGEST_END
+        deadline = time.monotonic() + LAST_SECONDS
         for thread in threading.enumerate():
             if thread.name == THREAD:
                 thread.join(max(0, deadline - time.monotonic()))
@@ -110,7 +112,8 @@ class _Forwarding:
                 CANCELLED.append(self._responses)
                 list(self._diffusion({"cancel": token}))  # a BLS request cannot be cancelled itself
             if response.has_error():
-                failure = response.error().message()
+                message = response.error().message()
+                failure = "UNAVAILABLE: the server is shutting down" if message.endswith(ENDING) else message
             elif (error := pb_utils.get_output_tensor_by_name(response, "error")) is not None:
                 failure = error.as_numpy()[0].decode()
             elif pb_utils.get_output_tensor_by_name(response, "image") is not None:
