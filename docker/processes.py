@@ -1,8 +1,10 @@
 """Processes, as Linux tells of them: those of Triton's Python models, and the bound on the memory of Triton's own."""
 
 import contextlib
+import os
 import re
 import resource
+import signal
 from pathlib import Path
 
 
@@ -16,6 +18,14 @@ def model_processes(triton: int) -> dict[int, str]:
             if parent == triton and model:
                 found[int(file.parent.name)] = model[1]
     return found
+
+
+def end_processes(folder: str) -> None:
+    """Kill those whose program lies in a folder of that name, such as "/name/"."""
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # it has just ended, or is another user's
+            if folder in file.read_text(errors="replace").partition("\0")[0]:
+                os.kill(int(file.parent.name), signal.SIGKILL)
 
 
 def dead_children(process: int) -> list[int]:

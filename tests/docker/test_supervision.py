@@ -13,6 +13,7 @@ from subprocess import PIPE
 
 import numpy as np
 import pytest
+from processes import is_running
 from triton_diffusion import Client, ServerUnavailable
 
 from tests.support.launching import Server, wait_until_ready
@@ -142,7 +143,9 @@ def test_a_killed_launcher_leaves_nothing_that_the_next_one_does_not_clear(start
     launcher = start(shipped_repository)
     server = wait_until_ready(launcher)
     triton = triton_of(launcher.pid)
-    processes = [triton, *children(triton)]
+    hung = processes_of_models(launcher.pid)["denoiser"]
+    processes = {triton, *children(triton)} - {hung}
+    os.kill(hung, signal.SIGSTOP)
     launcher.kill()
     launcher.wait()
     deadline = time.monotonic() + 5
@@ -155,5 +158,6 @@ def test_a_killed_launcher_leaves_nothing_that_the_next_one_does_not_clear(start
             assert connection.connect_ex((host, int(port))) != 0
     port = server.http_url.split(":")[1]
     assert wait_until_ready(start(shipped_repository, f"--http-port={port}")).http_url == server.http_url
+    assert not is_running(hung)
     assert shared_memory_of(launcher) == []
     assert not list(Path("/tmp").glob(f"triton_diffusion_{launcher.pid}_*"))
