@@ -7,27 +7,27 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 
 UNBOUNDED = sys.maxsize
 """The queue's length: here nobody is refused."""
 
 
 class InProcess:
-    """Generates images with the code of `diffusion` and ONNX Runtime on the CPU."""
+    """Generates images with the code of `diffusion`, which opens the networks in its process there too."""
 
     def __init__(self, repository: Path, max_active_samples: int = 16) -> None:
-        """`repository`: written by `python -m export`, runtime python or onnxruntime."""
+        """`repository`: written by `python -m export`, runtime python or torch."""
         folder = repository / "diffusion/1"
         sys.path.append(str(folder))  # as Triton does for a Python model
         from checkpoint import Checkpoint
         from conditioning import PromptEncoder
+        from networks.in_process import open_networks
         from pipeline import Pipeline
         from request import parse_request
 
         self._checkpoint = Checkpoint.from_file(folder / "checkpoint.json")
         self._parse_request = parse_request
-        networks = {name: _network(repository, name) for name in self._checkpoint.networks}
+        networks = open_networks(repository, self._checkpoint.networks)
         tokenizers = {name: folder / file for name, file in self._checkpoint.tokenizers.items()}
         self._pipeline = Pipeline(
             self._checkpoint,
@@ -55,13 +55,6 @@ class InProcess:
         answer: Future[np.ndarray] = Future()
         self._pipeline.submit(self._parse_request(arrays, self._checkpoint), _respond_to(answer), "in process")
         return answer
-
-
-def _network(repository: Path, name: str) -> Callable[..., dict[str, np.ndarray]]:
-    """The network's graph as a function from arrays to arrays, by name."""
-    session = onnxruntime.InferenceSession(repository / name / "1/model.onnx", providers=["CPUExecutionProvider"])
-    names = [output.name for output in session.get_outputs()]
-    return lambda **inputs: dict(zip(names, session.run(names, inputs)))
 
 
 def _respond_to(answer: "Future[np.ndarray]") -> Callable[[Any], bool]:

@@ -24,7 +24,7 @@ eta: 0 to 1"""
 
 
 def test_the_description_for_readers():
-    checkpoint = read_checkpoint(DESCRIPTION)
+    checkpoint = read_checkpoint({"description": DESCRIPTION})
     assert checkpoint is not None
     assert described(checkpoint) == TEXT
 
