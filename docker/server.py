@@ -18,13 +18,15 @@ from launch_error import LaunchError
 from options import LOOPBACK
 from processes import bound_memory, dead_children, is_running, model_processes, processor_seconds
 from repository import Served
-from triton_log import WRITE_AGAIN, TritonLog, exit_reason, load_failure, stub_reason
+from triton_log import WRITE_AGAIN, TritonLog, exit_reason, load_failure, stub_reason, thrown_error
 from triton_options import http_host, triton_options
 from workspace import remove_shared_memory
 
 KILL_TIMEOUT = 10
 """Seconds after which a Triton that is to end is killed: the requests are done by then, but it waits for idle clients
 of HTTP."""
+ABORT_TIMEOUT = 2
+"""Seconds that a Triton which aborts may take to end: half a second on two cores."""
 STUB_GRACE = 5
 """Seconds in which Triton itself says that the process of a model has ended while it was loaded, if it notices."""
 UTF_8 = {"LC_ALL": "C.UTF-8", "PYTHONUTF8": "1"}
@@ -108,7 +110,11 @@ class Server:
     def check_alive(self) -> None:
         """Raises ServerLost if Triton crashed or hangs, or the process of one of its models has died; LaunchError if
         Triton has ended by itself."""
+        dead = self._dead_model()
         code = self._process.poll()
+        if code is None and dead and thrown_error(self._log.text()):  # Triton ends itself, and its models went first
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                code = self._process.wait(timeout=ABORT_TIMEOUT)
         if code is not None:
             self._end_stubs()  # those that a crash leaves behind hold the log open
             log = self._log.text(wait=2)
@@ -118,10 +124,14 @@ class Server:
             raise ServerLost(reason) if code < 0 or self.was_ready else LaunchError(reason)
         if self._health and self._health.unanswered > self._arguments.health_timeout:
             raise ServerLost(f"Triton has not answered its health check for {self._arguments.health_timeout:g} s")
-        if self._health:
-            for process, model in self._model_processes.items():
-                if not is_running(process):
-                    raise ServerLost(f"the process of model {model} has died")
+        if dead:
+            raise ServerLost(f"the process of model {dead} has died")
+
+    def _dead_model(self) -> str | None:
+        """A model whose process has died since all were ready."""
+        if not self.was_ready:
+            return None
+        return next((model for process, model in self._model_processes.items() if not is_running(process)), None)
 
     def _check_stubs(self) -> None:
         """Raises LaunchError if a model's process has ended while it was loaded, and Triton waits for it in vain."""
