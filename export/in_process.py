@@ -10,6 +10,7 @@ import onnxruntime
 
 from export.loop import Checkpoint, Completed, Event, Failed, Network, Pipeline, PromptEncoder, parse_request
 
+CPU = "CPUExecutionProvider"
 UNBOUNDED = sys.maxsize
 """The queue's length: here nobody is refused."""
 
@@ -22,7 +23,7 @@ class InProcess:
         one a core."""
         folder = repository / "diffusion/1"
         self._checkpoint = Checkpoint.from_file(folder / "checkpoint.json")
-        networks = {name: _network(repository, name, threads) for name in self._checkpoint.networks}
+        networks = {name: open_graph(repository, name, threads) for name in self._checkpoint.networks}
         tokenizers = {name: folder / file for name, file in self._checkpoint.tokenizers.items()}
         self._pipeline = Pipeline(
             self._checkpoint,
@@ -52,12 +53,12 @@ class InProcess:
         return answer
 
 
-def _network(repository: Path, name: str, threads: int) -> Network:
-    """The network's graph as a function from arrays to arrays, by name."""
+def open_graph(repository: Path, name: str, threads: int = 0, provider: str = CPU) -> Network:
+    """The network `name` as a function from arrays to arrays, by name: its graph, run by ONNX Runtime's `provider`."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     path = repository / name / "1/model.onnx"
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(path, options, providers=[provider])
     names = [output.name for output in session.get_outputs()]
     return lambda **inputs: dict(zip(names, session.run(names, inputs)))
 

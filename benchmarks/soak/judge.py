@@ -39,12 +39,17 @@ def growth(seconds: Sequence[float], values: Sequence[float]) -> Growth:
     return Growth(float(slope * percent), float(low * percent), float(high * percent))
 
 
+def end_of_warm_up(seconds: Sequence[float] | np.ndarray, warm_up: float = WARM_UP) -> float:
+    """The second at which it is over."""
+    return float(seconds[0] + warm_up * (seconds[-1] - seconds[0]))
+
+
 def blocks(
     seconds: Sequence[float], values: Sequence[float], warm_up: float = WARM_UP
 ) -> tuple[np.ndarray, np.ndarray]:
     """The means of at most BLOCKS parts of the time after the warm-up: seconds and values."""
     times, levels = np.asarray(seconds, float), np.asarray(values, float)
-    begin = int(np.searchsorted(times, times[0] + warm_up * (times[-1] - times[0])))
+    begin = int(np.searchsorted(times, end_of_warm_up(times, warm_up)))
     count = max(1, min(BLOCKS, len(times) - begin))
     return tuple(  # type: ignore[return-value]
         np.array([np.mean(part) for part in np.array_split(all_of[begin:], count)]) for all_of in (times, levels)

@@ -7,7 +7,7 @@ import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 
-from benchmarks.soak.judge import WARM_UP, blocks
+from benchmarks.soak.judge import blocks, end_of_warm_up
 from benchmarks.soak.usage import FILES, MEMORY, SHARED, THREADS
 
 CONTROL = "control"
@@ -31,7 +31,7 @@ def draw(seconds: Sequence[float], series: Mapping[tuple[str, str], Sequence[flo
                     levels = 100 * levels / _after_warm_up(times, levels)
                 style = {"linestyle": "--", "color": "red"} if process == CONTROL else {}
                 axes.plot(times / 60, levels, label=process, linewidth=1.3, **style)
-        axes.axvspan(seconds[0] / 60, (seconds[0] + WARM_UP * (seconds[-1] - seconds[0])) / 60, color="0.93")
+        axes.axvspan(seconds[0] / 60, end_of_warm_up(seconds) / 60, color="0.93")
         axes.set_title(heading, fontsize=10)
         axes.grid(color="0.9")
         axes.spines[["top", "right"]].set_visible(False)
@@ -45,5 +45,5 @@ def draw(seconds: Sequence[float], series: Mapping[tuple[str, str], Sequence[flo
 
 
 def _after_warm_up(times: np.ndarray, levels: np.ndarray) -> float:
-    begin = int(np.searchsorted(times, times[0] + WARM_UP * (times[-1] - times[0])))
+    begin = int(np.searchsorted(times, end_of_warm_up(times)))
     return float(levels[min(begin, len(levels) - 1)])

@@ -131,7 +131,7 @@ def test_a_stopped_server_first_finishes_what_it_has_begun(start, shipped_reposi
         while server.metric("diffusion_active_samples") == 0:
             time.sleep(0.01)
         launcher.terminate()
-        time.sleep(1)  # it looks for signals five times a second
+        time.sleep(1)  # time for it to notice the signal
         with pytest.raises(ServerUnavailable):
             late.text_to_image(PROMPT, num_inference_steps=1)
         asking.join()

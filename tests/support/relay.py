@@ -4,8 +4,8 @@ import asyncio
 import socket
 import struct
 import threading
-from collections.abc import Coroutine, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Coroutine, Iterable
+from contextlib import closing, suppress
 
 CHUNK = 64 * 1024
 LINGER = struct.pack("ii", 1, 0)
@@ -133,11 +133,6 @@ def _reset(ends: Iterable[asyncio.StreamWriter]) -> None:
         end.transport.abort()
 
 
-@contextmanager
-def relay(server: str) -> Iterator[Relay]:
+def relay(server: str) -> closing[Relay]:
     """A relay before `server`, host:port."""
-    between = Relay(server)
-    try:
-        yield between
-    finally:
-        between.close()
+    return closing(Relay(server))

@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
-import numpy as np
 import onnxruntime
 
 from benchmarks.ladder.engines.engine import Engine, device
-from benchmarks.ladder.engines.loop import Loop, Network
+from benchmarks.ladder.engines.loop import Loop
 from benchmarks.ladder.workspace import Workspace
+from export.in_process import CPU, open_graph
 
 
 @dataclass(frozen=True)
@@ -28,20 +28,11 @@ class OnnxEngine(Engine):
         return self.precision
 
     def open(self, workspace: Workspace) -> Loop:
-        networks = {name: self._network(workspace, name) for name in workspace.networks()}
+        repository = workspace.repository(self.precision)
+        networks = {
+            name: open_graph(repository, name, workspace.threads, self._provider()) for name in workspace.networks()
+        }
         return Loop(workspace.repository(), networks)
 
-    def _network(self, workspace: Workspace, name: str) -> Network:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = workspace.threads
-        path = workspace.repository(self.precision) / name / "1/model.onnx"
-        session = onnxruntime.InferenceSession(path, options, providers=[self._provider()])
-        outputs = [output.name for output in session.get_outputs()]
-
-        def network(**inputs: np.ndarray) -> dict[str, np.ndarray]:
-            return dict(zip(outputs, session.run(outputs, inputs)))
-
-        return network
-
     def _provider(self) -> str:
-        return "CUDAExecutionProvider" if device() == "cuda" else "CPUExecutionProvider"
+        return "CUDAExecutionProvider" if device() == "cuda" else CPU

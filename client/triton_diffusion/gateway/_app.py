@@ -50,7 +50,7 @@ def create_app(
     metrics = Metrics()
     tracing = None if trace_url is None else _tracing(trace_url)
     limit = ConcurrencyLimit(concurrency)
-    started = int(time.time())  # noqa: TID251
+    started = int(time.time())  # noqa: TID251 (a date)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:

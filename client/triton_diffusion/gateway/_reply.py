@@ -43,7 +43,7 @@ class Reply:
                 data = [{"b64_json": await self._encoded(image), "seed": image.info["seed"]} for image in event.images]
                 self._record.done(len(event.images))
                 return {
-                    "created": int(time.time()),  # noqa: TID251
+                    "created": int(time.time()),  # noqa: TID251 (a date)
                     "data": data,
                     "background": "opaque",
                     "output_format": self._format,
@@ -81,7 +81,7 @@ class Reply:
             "type": f"image_generation.{name}",
             "b64_json": await self._encoded(image),
             "background": "opaque",
-            "created_at": int(time.time()),  # noqa: TID251
+            "created_at": int(time.time()),  # noqa: TID251 (a date)
             "output_format": self._format,
             "quality": "auto",
             "size": _size(image),
