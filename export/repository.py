@@ -44,7 +44,7 @@ def write_repository(export: Export, repository: Path, report: Callable[[str], N
     """
     with staging_folder(repository) as folder:
         staging = Path(folder)
-        facts = _write_facts(export, staging)
+        facts = write_facts(export, staging)
         if repository.resolve() == HAND_WRITTEN:
             entries = (*export.networks, *facts)
         else:
@@ -57,7 +57,7 @@ def write_repository(export: Export, repository: Path, report: Callable[[str], N
         install(staging, repository, entries)
 
 
-def _write_facts(export: Export, staging: Path) -> list[str]:
+def write_facts(export: Export, staging: Path) -> list[str]:
     """Write what the hand-written models have beside their code; returns the files, relative to `staging`."""
     description = describe(export.checkpoint, export.sizes, export.networks)
     files = {str(LOOP / "checkpoint.json"): json.dumps(description, indent=2) + "\n"}

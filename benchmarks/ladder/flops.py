@@ -34,11 +34,11 @@ def denoiser_flops(checkpoint: Checkpoint, rows: int) -> int:
     return counter.get_total_flops()
 
 
-def matrix_product_rate(precision: str, threads: int = 0) -> float:
-    """FLOP/s of one large matrix product in `precision`, PyTorch's best of a few."""
+def matrix_product_rate(precision: str, threads: int = 0, side: int | None = None) -> float:
+    """FLOP/s of one large matrix product in `precision`, PyTorch's best of a few; `side` None: a machine's full rate."""
     if threads:
         torch.set_num_threads(threads)
-    side = MATRIX[device()]
+    side = side or MATRIX[device()]
     matrix = torch.randn(side, side, device=device()).to(DTYPES[precision])
     return 2 * side**3 / min(_seconds(matrix) for _ in range(REPEATS))
 

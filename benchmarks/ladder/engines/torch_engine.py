@@ -18,6 +18,7 @@ from benchmarks.ladder.engines.engine import Engine, device, installed
 from benchmarks.ladder.engines.loop import Loop
 from benchmarks.ladder.workspace import Workspace
 from export.graph.graphs import TORCH_DTYPES
+from export.runtimes.torch.engine import MODES
 from export.runtimes.torch.engine import Engine as ServedEngine
 from export.sizes import choose_sizes
 
@@ -56,9 +57,12 @@ class TorchEngine(Engine):
 class ServedTorchEngine(Engine):
     """The engine of `--runtime torch`: compiled, fused projections for efficient attention, channels last."""
 
+    batches: tuple[int, ...] = DENOISER_BATCHES
+
     @property
     def name(self) -> str:
-        return f"torch-served-{device()}-{self.precision}"
+        batches = [] if self.batches == DENOISER_BATCHES else [f"rows-{'-'.join(map(str, self.batches))}"]
+        return "-".join(["torch-served", device(), self.precision, *batches])
 
     def missing(self, workspace: Workspace) -> str | None:
         return missing_compiler()
@@ -73,7 +77,7 @@ class ServedTorchEngine(Engine):
                 for tensor in networks[name].inputs
             }
             served[name] = ServedEngine(module, torch.device(device()))
-            batches = DENOISER_BATCHES if name == "denoiser" else networks[name].compile_batches
+            batches = self.batches if name == "denoiser" else networks[name].compile_batches
             served[name].compile(rows, batches)
         return Loop(workspace.repository(), torch_networks(served))
 
@@ -116,9 +120,9 @@ def limit_threads(workspace: Workspace) -> None:
 
 
 def compile_module(module: nn.Module) -> None:
-    """Compile `module` at its first call with each shape; on the GPU with tuned kernels, replayed as a CUDA graph."""
+    """Compile `module` at its first call with each shape; on the GPU it is replayed as a CUDA graph."""
     warnings.filterwarnings("ignore", module="torch._dynamo")  # about its own internals
-    module.compile(mode="max-autotune" if device() == "cuda" else None, dynamic=False)
+    module.compile(mode=MODES.get(device()), dynamic=False)
 
 
 def missing_compiler() -> str | None:

@@ -11,6 +11,10 @@ from torch import nn
 LAYOUTS = {4: torch.channels_last}
 """The memory format of a tensor, by its number of axes; others are plain."""
 
+MODES = {"cuda": "reduce-overhead"}
+"""torch.compile's, by kind of device. On a GPU a call is one CUDA graph; its max-autotune, which also tries kernels out,
+took so long that no server would wait for it: more than four minutes a network on a machine with an H100."""
+
 WARM_UP_CALLS = 3
 """The first compiles, the second records the CUDA graph, the third replays it."""
 
@@ -42,7 +46,7 @@ class Engine:
         uncompiled: compiling takes minutes, in which no request would be answered.
         """
         torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, len(batches))
-        mode = "max-autotune" if self.device.type == "cuda" else "default"
+        mode = MODES.get(self.device.type, "default")
         self._compiled = torch.compile(self._module, mode=mode, dynamic=False, fullgraph=self._one_graph)
         for batch in batches:
             self._buffers[batch] = {
