@@ -10,7 +10,7 @@ PACKAGES := export shapes benchmarks docker client/triton_diffusion model_reposi
 export TOKENIZERS_PARALLELISM := false
 
 .DEFAULT_GOAL := help
-.PHONY: help demo export serve page test test-slow fuzz soak latency loop bench resilience dashboard rules ladder lint lock format clean
+.PHONY: help demo export serve page test test-slow fuzz soak latency loop bench resilience dashboard rules ladder gpu-kit lint lock format clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,6 +66,9 @@ resilience: $(EXPORTED) ## Kill, restart and overload servers and count what is 
 
 ladder: $(VENV)/installed ## Measure CHECKPOINT from DDPM-1000 to TensorRT, quality too (hours), into docs/records/ladder.*
 	$(RUN) -m benchmarks.ladder $(CHECKPOINT) --output docs/records/ladder.json
+
+gpu-kit: $(VENV)/installed ## Pack what a GPU machine with PyTorch and no network lacks, into build/gpu-kit
+	$(RUN) -m benchmarks.gpu.kit build/gpu-kit
 
 lint: $(VENV)/installed ## Check style and types
 	$(VENV)/bin/ruff check .

@@ -37,7 +37,7 @@ def rungs_of(part: Part) -> list[Rung]:
     """The rungs of `part`; plain PyTorch, which images are compared with, is in both."""
     between = [rung for rung in ladder() if isinstance(rung.engine, TorchEngine) and rung.engine != TorchEngine()]
     if part is Part.HEADLINE:
-        return [rung for rung in ladder() if rung not in between]
+        return [rung for rung in ladder() if rung not in between and rung.engine.exported is None]
     return [*(rung for rung in ladder() if rung.engine == TorchEngine() and rung.sampler == DPMPP_2M), *between]
 
 

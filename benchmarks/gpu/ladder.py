@@ -25,8 +25,8 @@ from benchmarks.ladder.workspace import Workspace
 from export.graph.gate import psnr
 
 CROWDS = (1, 8)
-"""Images at once that `--runtime torch` is asked for. Each has an engine compiled for its guided rows, twice as many, so
-that they compile side by side; the rung is the first."""
+"""Images at once that `--runtime torch` is asked for. Each has an engine compiled for its guided rows, twice as many,
+so that they compile side by side; the rung is the first."""
 LONGEST = 100  # steps of an image that is made in full
 
 

@@ -1,6 +1,7 @@
 """What an engine's loop is asked, in the process that holds it."""
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -61,7 +62,7 @@ def requests(loop: Loop, count: int) -> list[Request]:
     return [replace(first, seed=seed) for seed in range(count)]
 
 
-def _seconds(call) -> float:
+def _seconds(call: Callable[[], object]) -> float:
     start = time.perf_counter()
     call()
     return time.perf_counter() - start

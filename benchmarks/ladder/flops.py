@@ -35,7 +35,7 @@ def denoiser_flops(checkpoint: Checkpoint, rows: int) -> int:
 
 
 def matrix_product_rate(precision: str, threads: int = 0, side: int | None = None) -> float:
-    """FLOP/s of one large matrix product in `precision`, PyTorch's best of a few; `side` None: a machine's full rate."""
+    """FLOP/s of one large matrix product in `precision`, PyTorch's best of a few. `side`: of the matrices."""
     if threads:
         torch.set_num_threads(threads)
     side = side or MATRIX[device()]

@@ -12,8 +12,8 @@ LAYOUTS = {4: torch.channels_last}
 """The memory format of a tensor, by its number of axes; others are plain."""
 
 MODES = {"cuda": "reduce-overhead"}
-"""torch.compile's, by kind of device. On a GPU a call is one CUDA graph; its max-autotune, which also tries kernels out,
-took so long that no server would wait for it: more than four minutes a network on a machine with an H100."""
+"""torch.compile's, by kind of device. On a GPU a call is one CUDA graph. Its max-autotune tries kernels out too, for
+which no server should wait: on a machine with an H100 the denoiser was not ready after four minutes."""
 
 WARM_UP_CALLS = 3
 """The first compiles, the second records the CUDA graph, the third replays it."""
