@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -23,12 +24,12 @@ def call_milliseconds(loop: Loop, calls: int) -> list[float]:
 
 def image_seconds(loop: Loop, sampler: Sampler, images: int) -> list[float]:
     """Of each of so many images, one at a time, from the prompt to the pixels."""
-    return [_seconds(lambda k=k: loop.image(sampler, seed=k)) for k in range(images)]
+    return [_seconds(partial(loop.image, sampler, seed=k)) for k in range(images)]
 
 
 def image_seconds_by_fewer(loop: Loop, sampler: Sampler, few: int, more: int) -> float:
     """Of one image, from two of fewer steps: each further step costs what the last ones did."""
-    first, second = (_seconds(lambda n=n: loop.image(Sampler(sampler.name, n))) for n in (few, more))
+    first, second = (_seconds(partial(loop.image, Sampler(sampler.name, n))) for n in (few, more))
     return first + (sampler.steps - few) * (second - first) / (more - few)
 
 
