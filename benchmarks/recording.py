@@ -28,6 +28,11 @@ def machine() -> dict[str, Any]:
     }
 
 
+def where(machine: Mapping[str, Any]) -> str:
+    """`machine`, as above, in the title of a plot: its GPU, or its processor where it has none, and the date."""
+    return f"{machine['gpu'] or '{cores} cores of {processor}'.format(**machine)}, {machine['date']}"
+
+
 def write_record(path: Path, content: Mapping[str, Any]) -> None:
     """Write `content` to `path` as JSON. Raises ValueError for a figure that is not finite."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -12,6 +12,8 @@ import venv
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+ARCHIVE = "kit.tar.xz"
+"""The file of a kit; `benchmarks.gpu.kit` writes it."""
 LEFT_OUT = ("scipy", "sklearn", "scikit_learn")
 """Packages built for NumPy 2 that PyTorch's libraries import where they are there; Triton's Python backend needs 1."""
 
@@ -20,7 +22,7 @@ def install(kit: Path, folder: Path) -> Path:
     """The Python of the new environment."""
     venv.create(folder, symlinks=True, clear=True)
     packages = folder / f"lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packages"
-    with lzma.open(kit / "kit.tar.xz") as stream, tarfile.open(fileobj=stream) as archive:
+    with lzma.open(kit / ARCHIVE) as stream, tarfile.open(fileobj=stream) as archive:
         archive.extractall(folder / "kit", filter="fully_trusted")
     for entry in (folder / "kit/site-packages").iterdir():
         entry.rename(packages / entry.name)

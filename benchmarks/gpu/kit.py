@@ -18,6 +18,8 @@ from rich.console import Console
 from triton_diffusion.bench.perf_analyzer import find_perf_analyzer
 from triton_diffusion.cli._app import errors_in_one_line
 
+from benchmarks.gpu.install import ARCHIVE
+
 ROOT = Path(__file__).parents[2]
 REQUIREMENTS = ("requirements/export.txt", "requirements/server.txt", "requirements/triton.txt", "requirements/dev.txt")
 PACKAGES = (
@@ -39,7 +41,6 @@ UNUSED = re.compile(
 )
 """Files of the wheels that nothing there reads: stubs for other Pythons, and tests."""
 MOST_MIB = 64
-ARCHIVE = "kit.tar.xz"
 PERF_ANALYZER = ROOT / "build/perf_analyzer"
 
 

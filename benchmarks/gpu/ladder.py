@@ -77,6 +77,7 @@ class Ladder:
         self._engines = {engine.name: engine for engine in engines}
         self._images_a_second: dict[str, dict[int, float]] = {}
         self._first: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self._peaks: dict[str, int] = {}
         self._opened: dict[str, Opened] = {}
 
     def measure(self) -> None:
@@ -100,9 +101,7 @@ class Ladder:
             self._report("several images at once")
             self._each(self._crowd)
             self._among_others()
-            self._record.put(
-                "peak_mib", {name: round(o.worker.ask(questions.peak_mib)) for name, o in self._opened.items()}
-            )
+            self._each(self._peak)
         finally:
             for worker in workers.values():
                 worker.close()
@@ -200,6 +199,10 @@ class Ladder:
             self._record.put("images_a_second_at_once", self._images_a_second)
             if isinstance(engine, ServedTorchEngine):
                 self._first[count] = opened.worker.ask(partial(questions.first_of, images=count))
+
+    def _peak(self, name: str, opened: Opened) -> None:
+        self._peaks[name] = round(opened.worker.ask(questions.peak_mib))
+        self._record.put("peak_mib", self._peaks)
 
     def _among_others(self) -> None:
         """The same image alone and among others."""

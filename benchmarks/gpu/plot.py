@@ -7,6 +7,8 @@ from typing import Annotated
 import typer
 from matplotlib.figure import Figure
 
+from benchmarks.recording import where
+
 
 def main(record: Annotated[Path, typer.Argument(metavar="FILE.json")]) -> None:
     """Draw the seconds an image of every rung, beside FILE.json."""
@@ -19,7 +21,7 @@ def main(record: Annotated[Path, typer.Argument(metavar="FILE.json")]) -> None:
     axes.bar_label(bars, [f" {seconds[rung]:.3g} s" for rung in rungs])
     axes.margins(x=0.15)
     about = next(iter(parts.values()))
-    figure.suptitle(f"{about['checkpoint']}, on {about['machine']['gpu']}, {about['machine']['date']}", fontsize=10)
+    figure.suptitle(f"{about['checkpoint']}, on {where(about['machine'])}", fontsize=10)
     figure.savefig(record.with_suffix(".png"), dpi=130)
 
 

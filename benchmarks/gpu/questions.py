@@ -1,9 +1,6 @@
 """What an engine's loop is asked, in the process that holds it."""
 
-import time
-from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import torch
@@ -13,30 +10,33 @@ from sampling import step_table
 from benchmarks.ladder.engines.engine import device
 from benchmarks.ladder.engines.loop import PROMPT, Loop, request
 from benchmarks.ladder.samplers import DPMPP_2M, Sampler
+from benchmarks.ladder.timing import stopwatch
 
 
 def call_milliseconds(loop: Loop, calls: int) -> list[float]:
     """Of each of so many denoiser calls for one image, from the loop's arrays to the loop's arrays."""
     denoiser, inputs = loop.networks["denoiser"], loop.denoiser_inputs()
     denoiser(**inputs)
-    return [1000 * _seconds(lambda: denoiser(**inputs)) for _ in range(calls)]
+    return [1000 * seconds for seconds in stopwatch(lambda k: denoiser(**inputs), calls, calls)]
 
 
 def image_seconds(loop: Loop, sampler: Sampler, images: int) -> list[float]:
     """Of each of so many images, one at a time, from the prompt to the pixels."""
-    return [_seconds(partial(loop.image, sampler, seed=k)) for k in range(images)]
+    return stopwatch(lambda k: loop.image(sampler, seed=k), images, images)
 
 
 def image_seconds_by_fewer(loop: Loop, sampler: Sampler, few: int, more: int) -> float:
     """Of one image, from two of fewer steps: each further step costs what the last ones did."""
-    first, second = (_seconds(partial(loop.image, Sampler(sampler.name, n))) for n in (few, more))
+    shorter = [Sampler(sampler.name, steps) for steps in (few, more)]
+    first, second = stopwatch(lambda k: loop.image(shorter[k]), 2, 2)
     return first + (sampler.steps - few) * (second - first) / (more - few)
 
 
 def crowd_seconds(loop: Loop, images: int) -> float:
     """Of so many images that go through every step together."""
     asked = requests(loop, images)
-    return _seconds(lambda: loop.decode(loop.latents(asked)))
+    (seconds,) = stopwatch(lambda k: loop.decode(loop.latents(asked)), 1, 1)
+    return seconds
 
 
 def image(loop: Loop) -> np.ndarray:
@@ -61,9 +61,3 @@ def requests(loop: Loop, count: int) -> list[Request]:
     table = step_table(loop.served.noise_schedule, DPMPP_2M.name, DPMPP_2M.steps)
     first = request(loop.served, PROMPT, 0, table)
     return [replace(first, seed=seed) for seed in range(count)]
-
-
-def _seconds(call: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start

@@ -42,7 +42,10 @@ class Worker:
 
     def ask(self, question: Callable[[Loop], Answer]) -> Answer:
         """The answer that the engine's loop gives; `question` travels by pickle. Raises WorkerError."""
-        self._connection.send(question)
+        try:
+            self._connection.send(question)
+        except OSError:
+            raise self._ended() from None
         answer: Answer = self._receive()
         return answer
 
@@ -57,12 +60,15 @@ class Worker:
     def _receive(self) -> Any:
         try:
             answer = self._connection.recv()
-        except EOFError:
-            self._process.join(END_TIMEOUT)
-            raise WorkerError(f"its process ended with code {self._process.exitcode}") from None
+        except (EOFError, OSError):
+            raise self._ended() from None
         if isinstance(answer, WorkerError):
             raise answer
         return answer
+
+    def _ended(self) -> WorkerError:
+        self._process.join(END_TIMEOUT)
+        return WorkerError(f"its process ended with code {self._process.exitcode}")
 
 
 def _serve(connection: Connection, engine: Engine, workspace: Workspace) -> None:

@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, LogLocator, PercentFormatter
 
 from benchmarks.ladder.record import Record, Result
+from benchmarks.recording import where
 
 Point = tuple[float, float, tuple[float, float], str]
 """Seconds an image, a figure of quality, its 95 % interval, and the rung."""
@@ -28,9 +29,7 @@ def plot(record: Record, path: Path) -> None:
     else:
         axes.set_ylabel("distance from the fine ODE solution, with 95 % intervals")
     _draw(axes, followed or [point for result in record.results for point in _distance(result)])
-    machine = record.machine
-    where = machine["gpu"] or f"{machine['cores']} cores of {machine['processor']}"
-    figure.suptitle(f"{record.checkpoint['name']} on {where}, {machine['date']}", fontsize=10)
+    figure.suptitle(f"{record.checkpoint['name']} on {where(record.machine)}", fontsize=10)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=130)
 

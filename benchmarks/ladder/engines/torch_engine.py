@@ -122,7 +122,7 @@ def limit_threads(workspace: Workspace) -> None:
 def compile_module(module: nn.Module) -> None:
     """Compile `module` at its first call with each shape; on the GPU it is replayed as a CUDA graph."""
     warnings.filterwarnings("ignore", module="torch._dynamo")  # about its own internals
-    module.compile(mode=MODES.get(device()), dynamic=False)
+    module.compile(mode=MODES[device()], dynamic=False)
 
 
 def missing_compiler() -> str | None:
