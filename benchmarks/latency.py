@@ -26,7 +26,7 @@ from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
 from rich.console import Console
 from rich.table import Table
 from triton_diffusion import Client
-from triton_diffusion.cli._app import errors_in_one_line
+from triton_diffusion.cli import errors_in_one_line
 
 from benchmarks.recording import machine, write_record
 from export.in_process import InProcess

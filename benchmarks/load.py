@@ -23,7 +23,7 @@ from triton_diffusion.bench.report import show, write
 from triton_diffusion.bench.results import BASELINE, BATCHING
 from triton_diffusion.bench.sweep import Target
 from triton_diffusion.bench.workload import Workload
-from triton_diffusion.cli._app import errors_in_one_line
+from triton_diffusion.cli import errors_in_one_line
 
 from export.in_process import InProcess
 from tests.support.launching import ADMIN_KEY

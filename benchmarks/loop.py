@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 from sampling import read_schedule, step_table
 from scheduler import Scheduler
-from triton_diffusion.cli._app import errors_in_one_line
+from triton_diffusion.cli import errors_in_one_line
 
 from benchmarks.recording import machine, write_record
 

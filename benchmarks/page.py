@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 from playwright.sync_api import Page
-from triton_diffusion.cli._app import errors_in_one_line
+from triton_diffusion.cli import errors_in_one_line
 
 from benchmarks.recording import machine, write_record
 from tests.support.browsing import chromium, fill, generate, served_page, visit

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from triton_diffusion.cli._app import errors_in_one_line
+from triton_diffusion.cli import errors_in_one_line
 
 from benchmarks.gpu.ladder import Amount, Ladder
 from benchmarks.gpu.record import Record

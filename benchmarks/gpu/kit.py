@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from triton_diffusion.bench.perf_analyzer import find_perf_analyzer
-from triton_diffusion.cli._app import errors_in_one_line
+from triton_diffusion.cli import errors_in_one_line
 
 from benchmarks.gpu.install import ARCHIVE
 

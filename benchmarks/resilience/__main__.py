@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
-from triton_diffusion.cli._app import errors_in_one_line
+from triton_diffusion.cli import errors_in_one_line
 
 from benchmarks.recording import machine, write_record
 from benchmarks.resilience.crash import abort, kill_model, lose_triton

@@ -20,7 +20,7 @@ from typing import Annotated, Any
 
 import typer
 from triton_diffusion import DiffusionError
-from triton_diffusion.cli._app import errors_in_one_line
+from triton_diffusion.cli import errors_in_one_line
 
 from benchmarks.recording import machine, write_record
 from benchmarks.soak.control import BALLAST

@@ -19,13 +19,14 @@ class Field:
     datatype: str  # Triton's name of it
     text: str  # one line of documentation
     option: str | None = None  # of the command line; by default named as the field
+    makes_image: bool = True  # False: the image of one seed does not depend on it
 
 
 class Settings(TypedDict, total=False):
     """The settings of `text_to_image`. One that is absent or None is not sent: the server fills in its default."""
 
     negative_prompt: Annotated[str | None, Field("BYTES", "text that the image must not show", "--negative")]
-    num_images: Annotated[int | None, Field("INT32", "images to make; image k uses seed+k")]
+    num_images: Annotated[int | None, Field("INT32", "images to make; image k uses seed+k", makes_image=False)]
     height: Annotated[int | None, Field("INT32", "pixels")]
     width: Annotated[int | None, Field("INT32", "pixels")]
     num_inference_steps: Annotated[int | None, Field("INT32", "steps of the sampler; fewer is faster", "--steps")]
@@ -34,21 +35,23 @@ class Settings(TypedDict, total=False):
         Field("FP32", "weight of the prompt; 1.0 or less turns guidance off and halves the work", "--guidance"),
     ]
     guidance_rescale: Annotated[
-        float | None, Field("FP32", "0..1, correction of the contrast that guidance adds (arXiv 2305.08891)")
+        float | None, Field("FP32", "share of the contrast that guidance adds to take away (arXiv 2305.08891)")
     ]
     sampler: Annotated[
         str | None, Field("BYTES", "name of a sampler, the server's or another program's, such as \"Euler a\"")
     ]
     timestep_spacing: Annotated[str | None, Field("BYTES", "places of the steps, such as karras", "--spacing")]
-    eta: Annotated[float | None, Field("FP32", "0..1, noise of a sampler that takes it, such as ddim")]
-    seed: Annotated[int | None, Field("INT64", "0 or more; the same seed and settings make the same image")]
-    priority: Annotated[str | None, Field("BYTES", "low, normal or high: order of admission on the server")]
+    eta: Annotated[float | None, Field("FP32", "noise of a sampler that takes it, such as ddim; 1 is as much as ddpm")]
+    seed: Annotated[int | None, Field("INT64", "the same seed and settings make the same image; drawn by default")]
+    priority: Annotated[str | None, Field("BYTES", "order of admission on the server, such as high", makes_image=False)]
 
 
 class StreamSettings(Settings, total=False):
     """The settings of `stream`."""
 
-    preview_interval: Annotated[int | None, Field("INT32", "steps between two `Preview` events; none by default")]
+    preview_interval: Annotated[
+        int | None, Field("INT32", "steps between two previews; none by default", makes_image=False)
+    ]
 
 
 def fields_of(settings: type) -> dict[str, Field]:
@@ -58,6 +61,7 @@ def fields_of(settings: type) -> dict[str, Field]:
 
 FIELDS = {"prompt": Field("BYTES", "text of what the image shows"), **fields_of(StreamSettings)}
 DATATYPES = {name: field.datatype for name, field in FIELDS.items()}
+OF_ONE_IMAGE = {name for name, field in FIELDS.items() if field.makes_image}
 STREAM_ONLY = FIELDS.keys() - {"prompt", *fields_of(Settings)}  # fields of the model `diffusion` alone
 
 

@@ -85,7 +85,9 @@ EQUIVALENTS: dict[str, tuple[Equivalent, ...]] = {
     "TCDScheduler": (Equivalent("tcd", DISTILLED, FEW_STEPS, own_grid=True),),
 }
 """By diffusers' class; the first whose needs are met."""
-USUAL_STEPS = {row.sampler: row.num_inference_steps for rows in EQUIVALENTS.values() for row in rows}
+USUAL_STEPS = dict.fromkeys(SAMPLERS, STEPS) | {
+    row.sampler: row.num_inference_steps for rows in EQUIVALENTS.values() for row in rows
+}
 SPACING_FLAGS = {"use_karras_sigmas": "karras", "use_exponential_sigmas": "exponential", "use_beta_sigmas": "beta"}
 SPACINGS_OF_SCHEDULERS = ("leading", "linspace", "trailing")
 BETWEEN_ENDS = ("euler", "kdpm2")
@@ -102,7 +104,7 @@ def default_sampling(
     if "sampler" in serving:  # whose own spacing goes before that of another's schedule
         sampler = serving["sampler"]
         sampling = {"sampler": sampler, "timestep_spacing": SAMPLERS[sampler].timestep_spacing}
-        sampling |= {"num_inference_steps": USUAL_STEPS.get(sampler, STEPS)}
+        sampling |= {"num_inference_steps": USUAL_STEPS[sampler]}
     else:
         equivalent = _equivalent(path, settings)
         spacing = serving["timestep_spacing"] if "timestep_spacing" in serving else _spacing(path, settings, equivalent)

@@ -62,13 +62,17 @@ class PipelineLoop(Loop):
 
     def latents(self, requests: Sequence[Request]) -> np.ndarray:
         (guidance_scale,) = {request.guidance_scale for request in requests}
+        height, width = requests[0].height, requests[0].width
+        # The pipeline would draw it in its own precision, in which PyTorch draws other numbers on some processors.
+        shape = self.served.latent_format.shape(height, width)
+        noise = [torch.randn(shape, generator=torch.Generator().manual_seed(request.seed)) for request in requests]
         output = self._pipeline(
             [request.prompt for request in requests],
-            height=requests[0].height,
-            width=requests[0].width,
+            height=height,
+            width=width,
             num_inference_steps=requests[0].num_steps,
             guidance_scale=guidance_scale,
-            generator=[torch.Generator().manual_seed(request.seed) for request in requests],
+            latents=torch.stack(noise).to(self._pipeline.dtype),
             output_type="latent",
         )
         return output.images.float().cpu().numpy()

@@ -5,10 +5,7 @@ from collections.abc import Mapping
 from .._checkpoint import Checkpoint
 from .._request import Request, Value
 from .._response import Answer, names_of
-from .._settings import DATATYPES
-
-# Of several images each is made again alone, by its own seed. The order of admission and previews change no image.
-_NOT_OF_ONE_IMAGE = ("num_images", "priority", "preview_interval")
+from .._settings import OF_ONE_IMAGE
 
 
 def settings_used(request: Request, checkpoint: Checkpoint | None, answer: Answer) -> dict[str, Value]:
@@ -17,7 +14,7 @@ def settings_used(request: Request, checkpoint: Checkpoint | None, answer: Answe
 
     checkpoint: what the server serves, if it says so; without it there are no defaults.
     """
-    given = {name: value for name, value in request.fields.items() if name not in _NOT_OF_ONE_IMAGE}
+    given = {name: value for name, value in request.fields.items() if name in OF_ONE_IMAGE}
     settings: dict[str, Value] = {"prompt": given["prompt"], "negative_prompt": ""}
     if checkpoint is not None:
         settings["num_inference_steps"] = checkpoint.num_inference_steps
@@ -30,4 +27,4 @@ def settings_used(request: Request, checkpoint: Checkpoint | None, answer: Answe
 
 def arguments_of(settings: Mapping[str, Value]) -> dict[str, Value]:
     """Those of `settings` that are arguments of `Client.text_to_image`."""
-    return {name: value for name, value in settings.items() if name in DATATYPES and name not in _NOT_OF_ONE_IMAGE}
+    return {name: value for name, value in settings.items() if name in OF_ONE_IMAGE}

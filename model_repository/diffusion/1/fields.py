@@ -1,6 +1,7 @@
 """Fields of the wire interface: the kinds there are, what each allows, and one clear line when a value breaks it."""
 
 import math
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -86,7 +87,7 @@ class Choice(Text):
     def check(self, value: Any, checkpoint: Checkpoint) -> Any:
         name = super().check(value, checkpoint)
         if name not in (self.values or {}):
-            raise InvalidRequest(f"{self.name} is {name!r}: use {self.allowed}")
+            raise InvalidRequest(f"{self.name} is {reprlib.repr(name)}: use {self.allowed}")
         return name
 
     @property
@@ -129,7 +130,7 @@ class Number(Field):
 
     def check(self, value: Any, checkpoint: Checkpoint) -> Any:
         if not (math.isfinite(value) and self.low <= value <= self.high):
-            raise InvalidRequest(f"{self.name} is {value:g}: use a number from {self.allowed}")
+            raise InvalidRequest(f"{self.name} is {np.float32(value)!s}: use a number from {self.allowed}")
         return value
 
     @property

@@ -12,7 +12,6 @@ from collections import deque
 
 import triton_python_backend_utils as pb_utils
 
-OUTPUTS = ["image", "seed", "sampler", "timestep_spacing"]
 LONGEST_ID = 128  # characters of a request's id in the log
 FINAL = pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
 CODES = {
@@ -38,10 +37,13 @@ class TritonPythonModel:
     whose queue knows priorities, deadlines and its own length.
     """
 
+    def initialize(self, args: dict) -> None:
+        self._outputs = [output["name"] for output in json.loads(args["model_config"])["output"]]
+
     def execute(self, requests: list) -> None:
         for request in requests:
             try:
-                forwarding = _Forwarding(request)
+                forwarding = _Forwarding(request, self._outputs)
             except UnicodeDecodeError:
                 message = "the id or a request parameter holds other bytes than UTF-8: send valid UTF-8"
                 request.get_response_sender().send(_failure(f"INVALID_ARG: {message}"), flags=FINAL)
@@ -69,13 +71,14 @@ class _Forwarding:
     answered after the last response, ours may go; but from when it has said yes, it says so without asking.
     """
 
-    def __init__(self, request) -> None:
+    def __init__(self, request, outputs: list[str]) -> None:
         # Over HTTP a client that leaves is not noticed, so it may name its request and cancel it with another one.
         self._parameters = json.loads(request.parameters() or "{}")
         self._request_id = request.request_id()[:LONGEST_ID] or secrets.token_hex(8)
         self._inputs = [pb_utils.Tensor(tensor.name(), tensor.as_numpy().copy()) for tensor in request.inputs()]
         self._timeout = request.timeout()
         self._sender = request.get_response_sender()
+        self._outputs = outputs  # of the model
         self._wanted = request.requested_output_names()
         self._responses: list = []
         self._began = time.monotonic()
@@ -123,7 +126,7 @@ class _Forwarding:
         if last is None:
             return "cancelled", _cancelled()
         # No others than the client wants: Triton 2.51 takes them out without holding the GIL.
-        tensors = [pb_utils.get_output_tensor_by_name(last, name) for name in OUTPUTS if name in self._wanted]
+        tensors = [pb_utils.get_output_tensor_by_name(last, name) for name in self._outputs if name in self._wanted]
         return "done", pb_utils.InferenceResponse(tensors)
 
     def _diffusion(self, parameters: dict[str, str]):
@@ -131,7 +134,7 @@ class _Forwarding:
             request_id=self._request_id,
             model_name="diffusion",
             inputs=self._inputs,
-            requested_output_names=[*OUTPUTS, "error"],
+            requested_output_names=[*self._outputs, "error"],
             parameters=parameters,
             timeout=self._timeout,
         ).exec(decoupled=True)

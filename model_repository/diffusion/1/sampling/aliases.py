@@ -5,6 +5,7 @@ a spacing's ("Euler a Karras"). Where the other program computes something else,
 """
 
 import re
+import reprlib
 from dataclasses import dataclass
 from functools import cache
 
@@ -166,8 +167,8 @@ def resolve(sampler: str, timestep_spacing: str | None) -> tuple[str, str | None
     _refuse("sampler", sampler, REFUSED_SAMPLERS)
     if _key(sampler) not in _samplers():
         raise ValueError(
-            f"sampler is {sampler!r}: use one of {', '.join(SAMPLERS)}, or its name in diffusers, A1111, ComfyUI or "
-            "k-diffusion"
+            f"sampler is {reprlib.repr(sampler)}: use one of {', '.join(SAMPLERS)}, or its name in diffusers, "
+            "A1111, ComfyUI or k-diffusion"
         )
     name, carried = _samplers()[_key(sampler)]
     return name, spacing or carried
@@ -176,7 +177,7 @@ def resolve(sampler: str, timestep_spacing: str | None) -> tuple[str, str | None
 def _resolve_spacing(timestep_spacing: str) -> str:
     _refuse("timestep_spacing", timestep_spacing, REFUSED_SPACINGS)
     if _key(timestep_spacing) not in _spacings():
-        raise ValueError(f"timestep_spacing is {timestep_spacing!r}: use one of {', '.join(SPACINGS)}")
+        raise ValueError(f"timestep_spacing is {reprlib.repr(timestep_spacing)}: use one of {', '.join(SPACINGS)}")
     return _spacings()[_key(timestep_spacing)]
 
 

@@ -64,11 +64,6 @@ def flow_levels(schedule: FlowSchedule, steps: int, timestep_spacing: str, conve
             f"timestep_spacing is {timestep_spacing!r}, but this checkpoint is a flow model: "
             f"use {', '.join(FLOW_SPACINGS)}"
         )
-    if convention not in FLOW_CONVENTIONS:
-        raise ValueError(
-            f"this checkpoint is a flow model, which samplers of the {convention!r} grid cannot sample: "
-            "use 'euler' or 'dpmpp_2m'"
-        )
     return FLOW_CONVENTIONS[convention](schedule, steps)
 
 

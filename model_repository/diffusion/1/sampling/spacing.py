@@ -176,8 +176,8 @@ def _distilled(schedule: Schedule, steps: int, convention: Convention) -> Levels
     count = min(DISTILLED_TIMESTEPS, total)
     if steps > count:
         raise ValueError(
-            f"num_inference_steps is {steps}, but samplers 'lcm' and 'tcd' take {count} timesteps with "
-            f"timestep_spacing 'trailing': use 1 to {count} steps"
+            f"num_inference_steps is {steps}, but this sampler's own spacing has {count} timesteps: "
+            f"use 1 to {count}, or another timestep_spacing"
         )
     origins = (np.arange(1, count + 1) * (total // count) - 1)[::-1]
     return _at(schedule, origins[np.arange(steps) * count // steps], convention)

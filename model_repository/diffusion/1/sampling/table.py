@@ -14,11 +14,10 @@ from functools import cached_property
 import numpy as np
 
 from .aliases import resolve
-from .flow import FLOW_SPACINGS
+from .flow import FLOW_CONVENTIONS, FLOW_SPACINGS, FlowSchedule
 from .grid import Grid, make_grid
 from .prediction import DENOISED_WEIGHTS
 from .samplers import SAMPLERS, AnySchedule, Rows, Sampler, ddim, dpmpp_2m
-from .schedule import Schedule
 
 COLUMNS = ("x_weight", "output_weight", "a", "b", "c1", "c2", "c3", "n", "p", "q")
 # sigma / alpha from which on x is noise alone: the samplers that average slopes over a step divide by little there.
@@ -92,6 +91,9 @@ def step_table(
     """
     name, spacing = resolve(sampler, timestep_spacing)
     chosen = SAMPLERS[name]
+    if isinstance(schedule, FlowSchedule) and chosen.convention not in FLOW_CONVENTIONS:
+        able = [name for name, sampler in SAMPLERS.items() if sampler.convention in FLOW_CONVENTIONS]
+        raise ValueError(f"sampler {name!r} cannot sample this checkpoint, a flow model: use one of {', '.join(able)}")
     settings = _settings(name, options)
     spacing = spacing or own_spacing(schedule, name)
     grid = make_grid(schedule, num_inference_steps, spacing, chosen.convention)
@@ -108,7 +110,7 @@ def step_table(
 
 def own_spacing(schedule: AnySchedule, sampler: str) -> str:
     """The spacing of a request that names only its sampler, one of `SAMPLERS`."""
-    return SAMPLERS[sampler].timestep_spacing if isinstance(schedule, Schedule) else FLOW_SPACINGS[0]
+    return FLOW_SPACINGS[0] if isinstance(schedule, FlowSchedule) else SAMPLERS[sampler].timestep_spacing
 
 
 def dpmpp_2m_on(schedule: AnySchedule, grid: Grid) -> StepTable:

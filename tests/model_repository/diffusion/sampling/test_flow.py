@@ -123,5 +123,14 @@ def test_a_broken_flow_schedule_is_refused(arguments, message):
 def test_a_spacing_or_sampler_that_flow_lacks_is_refused():
     with pytest.raises(ValueError, match="timestep_spacing is 'karras', but this checkpoint is a flow model: use"):
         make_grid(FlowSchedule(), 10, "karras", "euler")
-    with pytest.raises(ValueError, match="flow model, which samplers of the 'tcd' grid cannot sample: use 'euler' or"):
-        make_grid(FlowSchedule(), 10, "linspace", "tcd")
+    with pytest.raises(
+        ValueError, match="sampler 'tcd' cannot sample this checkpoint, a flow model: use one of ddim, "
+    ):
+        step_table(FlowSchedule(), "tcd", 10, "linspace")
+
+
+def test_the_samplers_that_a_refusal_names_sample_flow():
+    with pytest.raises(ValueError, match="flow model") as refused:
+        step_table(FlowSchedule(), "lcm", 4)
+    for sampler in str(refused.value).partition("use one of ")[2].split(", "):
+        assert np.isfinite(step_table(FlowSchedule(), sampler, 4).coefficients).all()
