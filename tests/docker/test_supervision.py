@@ -28,10 +28,12 @@ def image(client: Client, steps: int = 2) -> np.ndarray:
     return np.asarray(client.text_to_image(PROMPT, seed=7, num_inference_steps=steps)[0])
 
 
-def ask(server: Server, body: str) -> None:
+def ask(server: Server, body: str) -> str:
+    """How it ended, which is not with an image."""
     request = urllib.request.Request(f"http://{server.http_url}/v2/models/text_to_image/infer", body.encode())
-    with pytest.raises((OSError, urllib.error.HTTPError)):
+    with pytest.raises((OSError, urllib.error.HTTPError)) as ended:
         urllib.request.urlopen(request, timeout=30)
+    return repr(ended.value)
 
 
 def said(launcher: subprocess.Popen[str]) -> str:
@@ -49,10 +51,10 @@ def test_a_request_that_ends_triton_is_told_and_costs_others_only_time(start, sh
         begun = [pool.submit(image, client, 60) for _ in range(4)]
         while server.metric("diffusion_active_samples") < 4:
             time.sleep(0.01)
-        ask(server, NUMBERS % shape)
+        ended = ask(server, NUMBERS % shape)
         assert wait_until_ready(launcher) == server, "at the same addresses"
         assert all(np.array_equal(request.result(), expected) for request in begun), "asked again with the same seed"
-    assert f"launcher: Triton was ended by SIGABRT ({reason}" in said(launcher)
+    assert f"launcher: Triton was ended by SIGABRT ({reason}" in said(launcher), ended
     assert shared_memory_of(launcher) == []
 
 
