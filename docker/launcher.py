@@ -19,7 +19,7 @@ from installation import find_installation
 from launch_error import LaunchError
 from options import parse_arguments
 from plans import check_plans
-from repository import check_repository
+from repository import check_repository, compose
 from server import Server
 from supervision import supervise
 from triton_log import finish_showing, show
@@ -94,8 +94,9 @@ def main() -> int:
             allow_open_files()
             installation = find_installation(folder)
             check_surroundings(arguments)
+            served = compose(arguments.repository, arguments.networks, folder)
             with reserved_ports(arguments):
-                supervise(lambda: Server(installation, arguments, folder), arguments, stopping)
+                supervise(lambda: Server(installation, arguments, served, folder), arguments, stopping)
     except LaunchError as error:
         show(f"launcher: {error}\n")
         return 1

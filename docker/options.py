@@ -7,6 +7,7 @@ import secrets
 from pathlib import Path
 
 from launch_error import LaunchError
+from repository import WHERE
 from tls import check_files
 
 ADMIN_KEY = "TRITON_DIFFUSION_ADMIN_KEY"
@@ -21,6 +22,12 @@ def parse_arguments(given: list[str] | None = None) -> argparse.Namespace:
         type=Path,
         default=Path("model_repository"),
         help="model repository that python -m export has written",
+    )
+    parser.add_argument(
+        "--networks",
+        choices=WHERE,
+        help="where the networks run: in-process, opened by the sampling loop itself (the default where the "
+        "repository's runtime allows it), or models, each as a Triton model of its own",
     )
     parser.add_argument("--ready-timeout", type=float, default=600, help="seconds that the models may take to load")
     parser.add_argument(

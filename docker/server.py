@@ -17,6 +17,7 @@ from installation import Installation
 from launch_error import LaunchError
 from options import LOOPBACK
 from processes import bound_memory, dead_children, is_running, model_processes, processor_seconds
+from repository import Served
 from triton_log import WRITE_AGAIN, TritonLog, exit_reason, load_failure, stub_reason, thrown_error
 from triton_options import http_host, triton_options
 from workspace import remove_shared_memory
@@ -42,7 +43,9 @@ class ServerLost(Exception):
 class Server:
     """A running tritonserver."""
 
-    def __init__(self, installation: Installation, arguments: argparse.Namespace, workspace: Path) -> None:
+    def __init__(
+        self, installation: Installation, arguments: argparse.Namespace, served: Served, workspace: Path
+    ) -> None:
         """`workspace` has a name that is a prefix of nobody else's shared memory."""
         self._arguments = arguments
         self._drain_file = workspace / "draining"
@@ -50,10 +53,9 @@ class Server:
         self._health: HealthCheck | None = None  # once it is ready
         self._model_processes: dict[int, str] = {}  # the model by process id
         self._stub_dead_since: float | None = None
-        link = _linked(arguments.repository, workspace)
         command = [
             str(installation.binary),
-            f"--model-repository={link}",
+            f"--model-repository={served.models}",
             f"--backend-directory={installation.backends}",
             f"--backend-config=python,shm-region-prefix-name={self._shared_memory}",
             *triton_options(arguments, installation.options),
@@ -64,7 +66,7 @@ class Server:
                 **os.environ,
                 **UTF_8,
                 **installation.environment,
-                **_settings_of_models(arguments, self._drain_file),
+                **_settings_of_models(arguments, served, self._drain_file),
             },
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -75,8 +77,10 @@ class Server:
             preexec_fn=_end_with_parent,
         )
         assert self._process.stdout is not None
-        known = str(arguments.repository)  # to users, who never see the link
-        self._log = TritonLog((line.replace(str(link), known) for line in self._process.stdout), arguments.verbose)
+        places = re.compile("|".join(re.escape(str(place)) for place in (served.link, served.models)))
+        known = str(arguments.repository)  # to users, who never see the links
+        lines = (places.sub(lambda found: known, line) for line in self._process.stdout)
+        self._log = TritonLog(lines, arguments.verbose)
 
     def wait_until_ready(self, stopping: threading.Event) -> None:
         """Return when every model is loaded and warm, or `stopping` is set. Raises LaunchError or ServerLost."""
@@ -190,23 +194,17 @@ class Server:
         return float(found.group(1)) if found else 0.0
 
 
-def _settings_of_models(arguments: argparse.Namespace, drain_file: Path) -> dict[str, str]:
-    """The environment variables that model_repository/diffusion/1/model.py and the networks' models read."""
+def _settings_of_models(arguments: argparse.Namespace, served: Served, drain_file: Path) -> dict[str, str]:
+    """The environment variables that model_repository/diffusion/1/model.py and the networks read."""
     settings = {
         "TRITON_DIFFUSION_DRAIN_FILE": str(drain_file),
         "TRITON_DIFFUSION_THREADS": str(arguments.threads),
     }
     if arguments.max_queue is not None:
         settings["TRITON_DIFFUSION_MAX_QUEUE"] = str(arguments.max_queue)
+    if served.in_process:
+        settings["TRITON_DIFFUSION_NETWORKS"] = str(served.link)
     return settings
-
-
-def _linked(repository: Path, workspace: Path) -> Path:
-    """A link to `repository` whose name Triton's stubs can be started with, whatever folders it lies in."""
-    link = workspace / "repository"
-    if not link.is_symlink():
-        link.symlink_to(repository.resolve())
-    return link
 
 
 def _local(host: str) -> str:

@@ -16,7 +16,7 @@ from export.plan.plans import choose_target
 from export.quiet import quiet_libraries
 from export.repository import Export, write_repository
 from export.runtime import USUAL_PRECISION, Precision, Runtime
-from export.runtimes.torch_model import check_precision, choose_compilation
+from export.runtimes.torch_model import check_precision, choose_batches
 from export.sizes import choose_sizes
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -72,8 +72,8 @@ def export(
             check_precision(runtime, precision)
             sizes = choose_sizes(found, height, width)
             networks = found.networks(sizes)
-            compilation = choose_compilation(runtime, networks, sizes, compile, batches)
-            order = Export(found, sizes, networks, runtime, precision, compilation, target)
+            chosen = choose_batches(runtime, networks, compile, batches)
+            order = Export(found, sizes, networks, runtime, precision, chosen, target)
             write_repository(order, repository, lambda text: progress.update(task, description=text))
     except ExportError as error:
         _fail(str(error), 2)

@@ -27,14 +27,13 @@ SETTINGS = {
 }
 
 
-def network_config(network: Network, runtime: Runtime, parameters: Mapping[str, str]) -> str:
-    """The config.pbtxt of `network` for `runtime`, with `parameters` for the Python model to read."""
+def network_config(network: Network, runtime: Runtime) -> str:
+    """The config.pbtxt of `network` for `runtime`."""
     return (
         f"{MARK}"
         f'name: "{network.name}"\n'
         f"{SETTINGS[runtime]}"
         f"{_cuda_graphs(network) if runtime is Runtime.TENSORRT else ''}"
-        f"{''.join(_parameter(key, value) for key, value in parameters.items())}"
         f"max_batch_size: {network.max_batch}\n"
         f"input [\n{_entries(network.inputs)}\n]\n"
         f"output [\n{_entries(network.outputs)}\n]\n"

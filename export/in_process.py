@@ -6,24 +6,21 @@ from concurrent.futures import Future
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 
-from export.loop import Checkpoint, Completed, Event, Failed, Network, Pipeline, PromptEncoder, parse_request
+from export.loop import Checkpoint, Completed, Event, Failed, Pipeline, PromptEncoder, open_networks, parse_request
 
-CPU = "CPUExecutionProvider"
 UNBOUNDED = sys.maxsize
 """The queue's length: here nobody is refused."""
 
 
 class InProcess:
-    """Generates images with the code of `diffusion` and ONNX Runtime on the CPU."""
+    """Generates images with the code of `diffusion`, which opens the networks in its process there too."""
 
-    def __init__(self, repository: Path, max_active_samples: int = 16, threads: int = 0) -> None:
-        """`repository`: written by `python -m export`, runtime python or onnxruntime; `threads` of a network's call, 0:
-        one a core."""
+    def __init__(self, repository: Path, max_active_samples: int = 16) -> None:
+        """`repository`: written by `python -m export`, runtime python or torch."""
         folder = repository / "diffusion/1"
         self._checkpoint = Checkpoint.from_file(folder / "checkpoint.json")
-        networks = {name: open_graph(repository, name, threads) for name in self._checkpoint.networks}
+        networks = open_networks(repository, self._checkpoint.networks)
         tokenizers = {name: folder / file for name, file in self._checkpoint.tokenizers.items()}
         self._pipeline = Pipeline(
             self._checkpoint,
@@ -51,16 +48,6 @@ class InProcess:
         answer: Future[np.ndarray] = Future()
         self._pipeline.submit(parse_request(arrays, self._checkpoint), _respond_to(answer), "in process")
         return answer
-
-
-def open_graph(repository: Path, name: str, threads: int = 0, provider: str = CPU) -> Network:
-    """The network `name` as a function from arrays to arrays, by name: its graph, run by ONNX Runtime's `provider`."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    path = repository / name / "1/model.onnx"
-    session = onnxruntime.InferenceSession(path, options, providers=[provider])
-    names = [output.name for output in session.get_outputs()]
-    return lambda **inputs: dict(zip(names, session.run(names, inputs)))
 
 
 def _respond_to(answer: "Future[np.ndarray]") -> Callable[[Event], bool]:

@@ -18,6 +18,7 @@ from conditioning import PromptEncoder  # noqa: E402
 from events import Completed, Event, Failed  # noqa: E402
 from fields import Field, Integer, Number  # noqa: E402
 from networks import Network  # noqa: E402
+from networks.in_process import open_networks  # noqa: E402
 from pipeline import Pipeline  # noqa: E402
 from request import FIELDS, parse_request  # noqa: E402
 from sampling import ALIASES, SAMPLERS, SPACINGS, read_schedule, step_table  # noqa: E402
@@ -39,6 +40,7 @@ __all__ = [
     "Pipeline",
     "PromptEncoder",
     "limits",
+    "open_networks",
     "parse_request",
     "read_schedule",
     "step_table",

@@ -15,11 +15,11 @@ from export.graph.graphs import write_graph
 from export.loop import HAND_WRITTEN
 from export.plan.plans import Target, write_plan
 from export.runtime import Precision, Runtime
-from export.runtimes.torch_model import Compilation, torch_parameters, write_torch_model
+from export.runtimes.torch_model import Batches, write_torch_model
 from export.specification import DIFFUSION, HAND_WRITTEN_MODELS, Network, Sizes
 from export.staging import install, staging_folder
 
-PYTHON_MODEL = Path(__file__).parent / "runtimes" / "python" / "model.py"
+PYTHON_CODE = tuple(Path(__file__).parent / "runtimes" / "python" / name for name in ("model.py", "network.py"))
 LOOP = Path(DIFFUSION.name) / "1"
 
 
@@ -32,7 +32,7 @@ class Export:
     networks: Mapping[str, Network]  # the checkpoint's, for these sizes
     runtime: Runtime = Runtime.PYTHON
     precision: Precision = Precision.FP32
-    compilation: Compilation | None = None  # for the torch runtime; None compiles nothing
+    batches: Batches | None = None  # for the torch runtime; None compiles nothing
     target: Target | None = None  # for the TensorRT runtimes
 
 
@@ -83,18 +83,18 @@ def _copy_code(staging: Path) -> None:
 def _write_network(export: Export, network: Network, folder: Path, report: Callable[[str], None]) -> None:
     version = folder / "1"
     version.mkdir(parents=True)
-    is_torch = export.runtime is Runtime.TORCH
     if export.runtime in SETTINGS:
-        parameters = torch_parameters(network, export.precision, export.compilation) if is_torch else {}
-        (folder / "config.pbtxt").write_text(network_config(network, export.runtime, parameters), encoding="utf-8")
+        (folder / "config.pbtxt").write_text(network_config(network, export.runtime), encoding="utf-8")
     report(f"{network.name}: reading the weights")
     module = export.checkpoint.load_module(network)  # only the one in work is held in memory
-    if is_torch:
+    if export.runtime is Runtime.TORCH:
         report(f"{network.name}: writing it in {export.precision.upper()} and comparing that with FP32")
-        write_torch_model(network, module, version, export.precision, export.checkpoint.family.modules)
+        batches = export.batches[network.name] if export.batches else ()
+        write_torch_model(network, module, version, export.precision, export.checkpoint.family.modules, batches)
         return
     if export.runtime is Runtime.PYTHON:
-        shutil.copy(PYTHON_MODEL, version)
+        for file in PYTHON_CODE:
+            shutil.copy(file, version)
     report(f"{network.name}: exporting the graph")
     graph = write_graph(network, module, version, export.precision)
     report(f"{network.name}: comparing ONNX Runtime with PyTorch")

@@ -40,12 +40,10 @@ def analyser_accuracy(count: int = 2000, seed: int = 4) -> dict[str, float]:
     return accuracy(scenes, [draw(scene, rng) for scene in scenes])
 
 
-def exported_accuracy(
-    repository: Path, trained: int = 256, held_out: int = 128, seed: int = 5, threads: int = 0
-) -> dict[str, dict]:
+def exported_accuracy(repository: Path, trained: int = 256, held_out: int = 128, seed: int = 5) -> dict[str, dict]:
     """Accuracy through the exported graphs and the server's own loop, with every default (DPM++ 2M, 20 steps)."""
     prompts = evaluation_prompts(trained, held_out, seed)
-    with InProcess(repository, threads=threads) as generator:
+    with InProcess(repository) as generator:
         futures = [generator.generate(caption, seed=1000 + k) for k, (_, caption) in enumerate(prompts)]
         images = [future.result()[0] for future in track(futures, "generating")]
     scenes = [scene for scene, _ in prompts]

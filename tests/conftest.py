@@ -14,6 +14,7 @@ from tests.support.shipped import SHIPPED, export_shipped
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # before PyTorch is imported: workers share the cores
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("TRITON_DIFFUSION_THREADS", "1")
 
 pytest_plugins = ["tests.support.exports", "tests.support.launched"]
 

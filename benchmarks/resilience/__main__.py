@@ -83,8 +83,8 @@ def main(
                 report.add("Short requests beside long jobs that have all the room", lambda: fairness(replica.server))
                 report.add("High priority beside low jobs that have all the room", lambda: priorities(replica.server))
                 report.add("A request of 20 steps beside floods", lambda: floods(replica.server))
-                for model in ("denoiser", "diffusion"):
-                    title = f"The process of {model} dies with 32 requests in the server"
+                for model, networks in (("text_to_image", ""), ("diffusion", ", and the networks in it,")):
+                    title = f"The process of {model}{networks} dies with 32 requests in the server"
                     report.add(title, partial(kill_model, replica, model))
     seconds = round(time.perf_counter() - start)
     print(f"{seconds} s")

@@ -15,7 +15,8 @@
   that `text_to_image` takes.
 - `MockTransport`: a client without a server, for tests: `Client(transport=MockTransport())`.
 - `Tls`: certificates, for `Client("grpcs://...", tls=Tls(ca="ca.pem"))`.
-- `Checkpoint`, its `Sampler`s, `Model`: the server's description of itself; `server_metrics` reads its `ServerMetrics`.
+- `Checkpoint`, its `Sampler`s, `Model`: the server's description of itself; `server_metrics` reads its `ServerMetrics`,
+  with `NetworkMetrics` of each network.
 """
 
 from ._async_client import AsyncClient
@@ -32,7 +33,7 @@ from ._errors import (
 )
 from ._events import Completed, Event, Preview, Progress, Queued
 from ._metadata import arguments_of, read_settings, save_png
-from ._metrics import ServerMetrics, server_metrics
+from ._metrics import NetworkMetrics, ServerMetrics, server_metrics
 from ._response import Model
 from ._settings import Settings, StreamSettings
 from ._transports.mock import MockTransport
@@ -51,6 +52,7 @@ __all__ = [
     "InvalidRequest",
     "MockTransport",
     "Model",
+    "NetworkMetrics",
     "Preview",
     "Progress",
     "Queued",

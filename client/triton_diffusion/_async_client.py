@@ -8,7 +8,7 @@ from typing import Self, TypeVar, Unpack
 from PIL.Image import Image
 
 from ._attempts import Server, Servers
-from ._checkpoint import DESCRIBE_TIMEOUT, Checkpoint
+from ._checkpoint import DESCRIBE_TIMEOUT, MODELS, Checkpoint
 from ._deadline import Deadline
 from ._errors import DeadlineExceeded, DiffusionError
 from ._events import Completed, Event
@@ -136,15 +136,16 @@ class AsyncClient:
 
     async def models(self, timeout: float | None = None) -> list[Model]:
         """The models that make an image, and the readiness of each: `diffusion`, `text_to_image`, and the networks that
-        the server describes. A server that does not describe itself shows the first two."""
+        the server describes; those that `diffusion` has opened itself are ready when it is. A server that does not
+        describe itself shows the first two."""
         attempts = self._servers.attempts(timeout)
         while True:
             with attempts.next() as server:
                 await server.transport.ask(VERSION, attempts.deadline)  # raises where nobody is there
                 checkpoint = await self._checkpoint(server, attempts.deadline)
-                networks = () if checkpoint is None else checkpoint.networks
-                names = ("diffusion", "text_to_image", *networks)
-                return [await self._model(name, server, attempts.deadline) for name in names]
+                names = MODELS if checkpoint is None else checkpoint.models
+                models = [await self._model(name, server, attempts.deadline) for name in names]
+                return models if checkpoint is None else [*models, *checkpoint.networks_in(models[0])]
             await asyncio.sleep(attempts.pause)
 
     async def checkpoint(self, timeout: float | None = None) -> Checkpoint | None:

@@ -1,13 +1,24 @@
 """Metrics of a server, from its endpoint for them (Triton's port 8002, always HTTP)."""
 
 import re
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 
 from ._deadline import Deadline
 from ._errors import ServerUnavailable, WrongServer
 
 _LINE = re.compile(r'^diffusion_(\w+)(?:\{(?:outcome="(\w+)")?[^}]*\})? (\S+)$', re.MULTILINE)
+_NETWORK = re.compile(r'^diffusion_network_(\w+)_total\{network="(\w+)"\} (\S+)$', re.MULTILINE)
 _UNIT = re.compile(r"_(total|sum)$")  # of a counter, of a histogram
+
+
+@dataclass(frozen=True)
+class NetworkMetrics:
+    """Counters of one network since the server started."""
+
+    calls: float = 0.0
+    rows: float = 0.0  # of all calls; over `calls` this is the mean batch
+    seconds: float = 0.0  # inside them
 
 
 @dataclass(frozen=True)
@@ -29,6 +40,7 @@ class ServerMetrics:
     requests_invalid: float
     queue_wait_seconds: float  # that requests waited for room, over all of them
     generation_seconds: float  # from acceptance to the last response, over all requests
+    networks: Mapping[str, NetworkMetrics] = field(default_factory=dict)  # by name
 
 
 def server_metrics(url: str, timeout: float | None = 5.0) -> ServerMetrics:
@@ -51,7 +63,13 @@ def server_metrics(url: str, timeout: float | None = 5.0) -> ServerMetrics:
 def _parsed(text: str, url: str) -> ServerMetrics:
     found = {_UNIT.sub("", name): float(value) for name, outcome, value in _LINE.findall(text) if not outcome}
     found |= {f"requests_{outcome}": float(value) for _, outcome, value in _LINE.findall(text) if outcome}
+    networks: dict[str, dict[str, float]] = {}
+    for counter, network, value in _NETWORK.findall(text):
+        networks.setdefault(network, {})[counter] = float(value)
     try:
-        return ServerMetrics(**{field.name: found[field.name] for field in fields(ServerMetrics)})
+        return ServerMetrics(
+            **{each.name: found[each.name] for each in fields(ServerMetrics) if each.name != "networks"},
+            networks={name: NetworkMetrics(**counters) for name, counters in networks.items()},
+        )
     except KeyError as error:
         raise WrongServer(f"{url} has no metric {error}: is it Triton Diffusion's metrics port?") from None

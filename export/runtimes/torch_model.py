@@ -4,28 +4,24 @@ import json
 import re
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import Any, TypeAlias
 
 import torch
 
 from export.errors import RequestError
 from export.graph.gate import LIMITS, check_output, random_inputs
+from export.graph.graphs import TORCH_DTYPES
 from export.runtime import Precision, Runtime
 from export.runtimes.torch.engine import Engine
-from export.specification import Network, Sizes
+from export.specification import Axis, Network
 
 RUNTIME = Path(__file__).parent / "torch"
-CODE = (RUNTIME / "model.py", RUNTIME / "engine.py")
+CODE = (RUNTIME / "model.py", RUNTIME / "network.py", RUNTIME / "engine.py")
 
-
-@dataclass(frozen=True)
-class Compilation:
-    """The graphs that the server compiles before it is ready: one a batch size, all for the default image size."""
-
-    batches: Mapping[str, tuple[int, ...]]  # by network
-    latent_size: tuple[int, int]  # (height, width)
+Batches: TypeAlias = Mapping[str, tuple[int, ...]]
+"""Rows a call that the server compiles each network for before it is ready, all for the default image size."""
 
 
 def check_precision(runtime: Runtime, precision: Precision) -> None:
@@ -34,10 +30,10 @@ def check_precision(runtime: Runtime, precision: Precision) -> None:
         raise RequestError(f"--precision bf16 needs --runtime torch: for {runtime} use fp16 or fp32")
 
 
-def choose_compilation(
-    runtime: Runtime, networks: Mapping[str, Network], sizes: Sizes, wanted: bool | None, batches: str | None
-) -> Compilation | None:
-    """The compilation that `--compile`, `--no-compile` (None: neither) and `--batches` ask for. Raises RequestError."""
+def choose_batches(
+    runtime: Runtime, networks: Mapping[str, Network], wanted: bool | None, batches: str | None
+) -> Batches | None:
+    """The batches that `--compile`, `--no-compile` (None: neither) and `--batches` ask for. Raises RequestError."""
     if runtime is not Runtime.TORCH and (wanted is not None or batches is not None):
         raise RequestError(f"--compile, --no-compile and --batches need --runtime torch: leave them out for {runtime}")
     if wanted is False and batches is not None:
@@ -47,7 +43,7 @@ def choose_compilation(
     chosen = {name: network.compile_batches for name, network in networks.items()}
     if batches is not None:
         chosen["denoiser"] = _parse(batches, networks["denoiser"].max_batch)
-    return Compilation(chosen, (sizes.height // sizes.vae_factor, sizes.width // sizes.vae_factor))
+    return chosen
 
 
 def _parse(text: str, largest: int) -> tuple[int, ...]:
@@ -57,43 +53,55 @@ def _parse(text: str, largest: int) -> tuple[int, ...]:
     return tuple(sorted(batches))
 
 
-def torch_parameters(network: Network, precision: Precision, compilation: Compilation | None) -> dict[str, str]:
-    """The parameters in config.pbtxt that the Python model reads."""
-    if compilation is None:
-        return {"precision": precision}
-    return {
-        "precision": precision,
-        "compile_batches": ",".join(map(str, compilation.batches[network.name])),
-        "compile_latent_size": "x".join(map(str, compilation.latent_size)),
+def _settings(network: Network, precision: Precision, batches: tuple[int, ...]) -> dict[str, Any]:
+    """What `network.py` must know: precision, and one row of each input at the usual size."""
+    inputs = {
+        tensor.name: {
+            "dtype": str(TORCH_DTYPES[tensor.dtype]).removeprefix("torch."),
+            "shape": [size.usual if isinstance(size, Axis) else size for size in tensor.shape],
+        }
+        for tensor in network.inputs
     }
+    return {"name": network.name, "precision": precision, "inputs": inputs, "compile_batches": batches}
 
 
 def write_torch_model(
-    network: Network, module: torch.nn.Module, folder: Path, precision: Precision, modules: ModuleType
+    network: Network,
+    module: torch.nn.Module,
+    folder: Path,
+    precision: Precision,
+    modules: ModuleType,
+    batches: tuple[int, ...] = (),
 ) -> None:
-    """Write `module` in `precision` and its code, of the family's `modules`, into `folder`, a version of `network`.
+    """Write `module` in `precision` and its code, of the family's `modules`, into `folder`, a version of `network`,
+    which will compile for `batches`.
 
     Raises GateError unless what was written, run uncompiled, computes what `module` does. Afterwards `module` is no
     longer FP32: the weights are held in memory once only.
     """
     limits = LIMITS[precision]
     feeds = [feed for scale in limits.scales for feed in random_inputs(network, scale)]
-    with torch.inference_mode():
-        references = [module(**{name: torch.from_numpy(array) for name, array in feed.items()}) for feed in feeds]
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    module.to(device)
+    with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        references = [
+            module(**{name: torch.from_numpy(array).to(device) for name, array in feed.items()}) for feed in feeds
+        ]
     for name, component in module.named_children():
         weights = folder / "weights" / name
         component.to(modules.DTYPES[precision]).save_pretrained(weights)
         _forget_origin(weights / "config.json")
+    settings = _settings(network, precision, batches)
+    (folder / "network.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
     for file in CODE:
         shutil.copy(file, folder)
     shutil.copy(str(modules.__file__), folder / "modules.py")
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     engine = Engine(modules.load_module(network.name, folder / "weights", precision), device)
     for feed, reference in zip(feeds, references):
         measured = engine(**feed)
         for tensor in network.outputs:
             what = f"{network.name}: {tensor.name}"
-            check_output(what, reference[tensor.name].numpy(), measured[tensor.name].cpu().numpy(), limits)
+            check_output(what, reference[tensor.name].cpu().numpy(), measured[tensor.name].cpu().numpy(), limits)
 
 
 def _forget_origin(path: Path) -> None:

@@ -93,7 +93,7 @@ def test_only_an_answer_says_that_a_server_is_up_again(error, failures):
 
 def test_what_a_lost_server_served_is_asked_for_again():
     servers = Servers(["a"], retries=1)
-    servers.all[0].checkpoint = read_checkpoint(DESCRIPTION)
+    servers.all[0].checkpoint = read_checkpoint({"description": DESCRIPTION})
     fail(servers.attempts(None), ServerUnavailable("gone"))
     assert servers.all[0].checkpoint is None
 

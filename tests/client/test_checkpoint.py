@@ -11,7 +11,7 @@ from tests.support.description import DESCRIBED, DESCRIPTION
 
 @pytest.fixture
 def checkpoint() -> Checkpoint:
-    found = read_checkpoint(DESCRIPTION)
+    found = read_checkpoint({"description": DESCRIPTION})
     assert found is not None
     return found
 
@@ -52,14 +52,24 @@ def test_everything_that_the_server_says_is_there(checkpoint):
     )
 
 
+@pytest.mark.parametrize(("networks", "models"), [("in-process", 2), ("models", 4), (None, 4)])
+def test_networks_are_triton_models_unless_they_are_in_process(networks, models):
+    given = {"description": DESCRIPTION} | ({} if networks is None else {"networks": networks})
+    found = read_checkpoint(given)
+    assert found is not None
+    assert found.networks == {"denoiser": 16, "vae_decoder": 8}
+    assert len(found.models) == models
+
+
 @pytest.mark.parametrize("missing", DESCRIBED)
 def test_a_description_that_is_incomplete_is_none(missing):
-    assert read_checkpoint(json.dumps({name: value for name, value in DESCRIBED.items() if name != missing})) is None
+    description = json.dumps({name: value for name, value in DESCRIBED.items() if name != missing})
+    assert read_checkpoint({"description": description}) is None
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "7", '{"defaults": []}'])
 def test_any_other_text_is_no_description(text):
-    assert read_checkpoint(text) is None
+    assert read_checkpoint({"description": text}) is None
 
 
 def test_the_size_of_a_requests_images(checkpoint):

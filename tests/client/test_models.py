@@ -3,10 +3,11 @@
 import json
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from triton_diffusion import AsyncClient, Client, Model, ServerUnavailable
+from triton_diffusion import AsyncClient, Checkpoint, Client, MockTransport, Model, ServerUnavailable
 
 from tests.support.description import DESCRIPTION
 
@@ -50,6 +51,25 @@ def test_each_model_that_is_not_ready_has_its_reason(half_loaded, run):
     assert [*found] == ["diffusion", "text_to_image", "denoiser", "vae_decoder"]
     assert all("Request for unknown model" in model.reason for model in found.values() if not model.ready)
     assert run(ask()) == [*found.values()]
+
+
+def test_networks_in_the_process_of_diffusion_are_as_ready_as_it():
+    class InProcess(MockTransport):
+        def ask(self, question, deadline):
+            found = super().ask(question, deadline)
+            return replace(found, in_process=True) if isinstance(found, Checkpoint) else found
+
+        def model(self, name, deadline):
+            assert name in ("diffusion", "text_to_image"), "there is no other Triton model"
+            return Model(name, "1", ready=name != "diffusion")
+
+    with Client(transport=InProcess()) as client:
+        assert {model.name for model in client.models() if not model.ready} == {
+            "diffusion",
+            "text_encoder",
+            "denoiser",
+            "vae_decoder",
+        }
 
 
 @pytest.mark.parametrize("protocol", ["grpc", "http"])

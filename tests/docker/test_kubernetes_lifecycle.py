@@ -9,6 +9,7 @@ import typer
 from installation import Installation
 from launch_error import LaunchError
 from options import parse_arguments
+from repository import Served
 from server import KILL_TIMEOUT, Server
 from triton_diffusion.cli import app
 from triton_options import EXIT_TIMEOUT
@@ -86,7 +87,12 @@ def test_triton_is_told_the_connection_age_in_milliseconds(launched, tmp_path):
     triton.write_text('#!/bin/sh\necho "$@" > "$0.arguments"\n')
     triton.chmod(0o755)
     launched.http_port = 0  # where nothing can answer in its place
-    server = Server(Installation(triton, tmp_path, {}, frozenset()), launched, tmp_path)
+    server = Server(
+        Installation(triton, tmp_path, {}, frozenset()),
+        launched,
+        Served(tmp_path, tmp_path, in_process=False),
+        tmp_path,
+    )
     with pytest.raises(LaunchError, match="ended with code 0"):
         server.wait_until_ready(Event())
     assert "--grpc-max-connection-age=30000" in (tmp_path / "tritonserver.arguments").read_text().split()

@@ -95,7 +95,7 @@ def metric_names() -> set[str]:
     with pytest.MonkeyPatch.context() as patch:  # outside Triton there is no such module
         patch.setitem(sys.modules, "triton_python_backend_utils", SimpleNamespace(MetricFamily=MetricFamily))
         specification.loader.exec_module(module)
-        module.TritonMetrics()
+        module.TritonMetrics(["denoiser"])
     return {*families}
 
 

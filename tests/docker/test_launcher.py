@@ -46,7 +46,8 @@ def test_a_corrupt_model_is_named_with_what_to_do(start, repository):
     model = repository / "denoiser/1/model.onnx"
     model.write_bytes(model.read_bytes()[: model.stat().st_size // 2])
     said = last_words(start(repository, stderr=PIPE))
-    assert "model denoiser does not load" in said
+    assert "model diffusion does not load" in said
+    assert "denoiser/1/model.onnx" in said
     assert "python -m export" in said
 
 

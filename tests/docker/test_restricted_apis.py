@@ -17,9 +17,9 @@ READING = {
     "the repository's index": ("POST", "/v2/repository/index", "RepositoryIndex", messages.RepositoryIndexRequest()),
     "statistics": (
         "GET",
-        "/v2/models/denoiser/stats",
+        "/v2/models/text_to_image/stats",
         "ModelStatistics",
-        messages.ModelStatisticsRequest(name="denoiser"),
+        messages.ModelStatisticsRequest(name="text_to_image"),
     ),
     "trace settings": ("GET", "/v2/trace/setting", "TraceSetting", messages.TraceSettingRequest()),
     "log settings": ("GET", "/v2/logging", "LogSettings", messages.LogSettingsRequest()),
@@ -30,12 +30,12 @@ READING = {
 }
 CHANGING = {
     "loading a model": (
-        *("POST", "/v2/repository/models/denoiser/load"),
-        *("RepositoryModelLoad", messages.RepositoryModelLoadRequest(model_name="denoiser")),
+        *("POST", "/v2/repository/models/text_to_image/load"),
+        *("RepositoryModelLoad", messages.RepositoryModelLoadRequest(model_name="text_to_image")),
     ),
     "unloading a model": (
-        *("POST", "/v2/repository/models/denoiser/unload"),
-        *("RepositoryModelUnload", messages.RepositoryModelUnloadRequest(model_name="denoiser")),
+        *("POST", "/v2/repository/models/text_to_image/unload"),
+        *("RepositoryModelUnload", messages.RepositoryModelUnloadRequest(model_name="text_to_image")),
     ),
 }
 REGISTERING = {

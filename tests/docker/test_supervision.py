@@ -92,7 +92,7 @@ def test_a_busy_triton_is_not_taken_for_one_that_hangs(start, shipped_repository
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("role", ["triton", "diffusion", "denoiser", "text_to_image"])
+@pytest.mark.parametrize("role", ["triton", "diffusion", "text_to_image"])
 def test_a_process_that_is_stopped_for_20_seconds_costs_only_time(start, shipped_repository, role):
     launcher = start(shipped_repository, stderr=PIPE)
     server = wait_until_ready(launcher)
@@ -119,9 +119,11 @@ def test_a_server_that_is_lost_too_often_ends_the_launcher_with_the_reason(start
     assert all(state.startswith("Z") for state in group.split()), "only what the system has not cleared away yet"
 
 
-@pytest.mark.parametrize("model", ["denoiser", "diffusion", "text_to_image"])
-def test_a_model_whose_process_dies_is_back_soon_and_every_request_ends(start, shipped_repository, model):
-    launcher = start(shipped_repository, stderr=PIPE)
+@pytest.mark.parametrize(
+    ("networks", "model"), [("models", "denoiser"), ("in-process", "diffusion"), ("in-process", "text_to_image")]
+)
+def test_a_model_whose_process_dies_is_back_soon_and_every_request_ends(start, shipped_repository, networks, model):
+    launcher = start(shipped_repository, f"--networks={networks}", stderr=PIPE)
     server = wait_until_ready(launcher)
     with Client(server.grpc_url, retries=0) as client, ThreadPoolExecutor() as pool:
         lost = [pool.submit(client.text_to_image, PROMPT, num_inference_steps=1000) for _ in range(4)]
@@ -145,7 +147,7 @@ def test_a_killed_launcher_leaves_nothing_that_the_next_one_does_not_clear(start
     launcher = start(shipped_repository)
     server = wait_until_ready(launcher)
     triton = triton_of(launcher.pid)
-    hung = processes_of_models(launcher.pid)["denoiser"]
+    hung = processes_of_models(launcher.pid)["diffusion"]
     processes = {triton, *children(triton)} - {hung}
     os.kill(hung, signal.SIGSTOP)
     launcher.kill()

@@ -15,7 +15,7 @@ from export.repository import Export, write_repository
 from export.runtime import Runtime
 from export.sizes import choose_sizes
 
-NETWORK_FILES = ["1/model.onnx", "1/model.py", "config.pbtxt"]
+NETWORK_FILES = ["1/model.onnx", "1/model.py", "1/network.py", "config.pbtxt"]
 
 
 def files(folder: Path) -> list[str]:

@@ -75,7 +75,7 @@ def check_one_process(config: model_config_pb2.ModelConfig, kind: str) -> None:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_config_of_a_network(sizes: Sizes, runtime: Runtime, name: str) -> None:
     network = networks_at(sizes)[name]
-    config = parse(network_config(network, runtime, {}))
+    config = parse(network_config(network, runtime))
     check_config(config, network)
     assert config.max_batch_size == network.max_batch
     assert not config.model_transaction_policy.decoupled
@@ -88,7 +88,7 @@ def test_config_of_a_network_with_several_inputs_and_outputs() -> None:
     ids, width = Tensor("input_ids_2", "INT32", (77,)), Tensor("pooled", "FP32", (1280,))
     network = networks_at(STATIC)["text_encoder"]
     several = Network("text_encoder", (*network.inputs, ids), (*network.outputs, width), 16, 2, (1,), (2,))
-    config = parse(network_config(several, Runtime.PYTHON, {}))
+    config = parse(network_config(several, Runtime.PYTHON))
     check_config(config, several)
     assert sorted(config.model_warmup[0].inputs) == ["input_ids", "input_ids_2"]
 
@@ -96,7 +96,7 @@ def test_config_of_a_network_with_several_inputs_and_outputs() -> None:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_plan_runs_small_batches_as_cuda_graphs(name: str) -> None:
     network = networks_at(STATIC)[name]
-    cuda = parse(network_config(network, Runtime.TENSORRT, {})).optimization.cuda
+    cuda = parse(network_config(network, Runtime.TENSORRT)).optimization.cuda
     assert cuda.graphs
     assert cuda.output_copy_stream
     batches = [spec.batch_size for spec in cuda.graph_spec]
@@ -105,7 +105,7 @@ def test_a_plan_runs_small_batches_as_cuda_graphs(name: str) -> None:
 
 
 def test_the_timestep_has_the_batch_axis_only() -> None:
-    config = parse(network_config(networks_at(STATIC)["denoiser"], Runtime.PYTHON, {}))
+    config = parse(network_config(networks_at(STATIC)["denoiser"], Runtime.PYTHON))
     reshaped = {tensor.name: list(tensor.reshape.shape) for tensor in config.input if tensor.HasField("reshape")}
     assert reshaped == {"timestep": []}
 

@@ -6,17 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from export.repository import PYTHON_MODEL
+from export.repository import PYTHON_CODE
 
-RUN_MODEL = f"""
-import runpy, sys, types
-sys.modules["triton_python_backend_utils"] = types.ModuleType("triton_python_backend_utils")
-runpy.run_path({str(PYTHON_MODEL)!r})
-"""
+OPEN_NETWORK = f"import runpy; runpy.run_path({str(PYTHON_CODE[-1])!r})"
 
 
-@pytest.mark.parametrize("program", ["import export.in_process", RUN_MODEL])
-def test_neither_the_export_nor_the_served_model_lets_it_prepare_a_report(tmp_path, program):
+@pytest.mark.parametrize("program", ["import export.in_process", OPEN_NETWORK])
+def test_neither_the_export_nor_the_served_network_lets_it_prepare_a_report(tmp_path, program):
     root = Path(__file__).parents[2]
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=root, env={"HOME": str(tmp_path)}, capture_output=True, text=True

@@ -1,13 +1,14 @@
 """ONNX Runtime with the exported graphs."""
 
+import os
 from dataclasses import dataclass
 
 import onnxruntime
+from networks.in_process import open_networks
 
 from benchmarks.ladder.engines.engine import Engine, device
 from benchmarks.ladder.engines.loop import Loop
 from benchmarks.ladder.workspace import Workspace
-from export.in_process import CPU, open_graph
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class OnnxEngine(Engine):
         return "onnxruntime" if self.precision == "fp32" else f"onnxruntime-{self.precision}"
 
     def missing(self, workspace: Workspace) -> str | None:
-        if self._provider() not in onnxruntime.get_available_providers():
+        if device() == "cuda" and "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
             return "ONNX Runtime is installed without CUDA"
         return None
 
@@ -28,11 +29,6 @@ class OnnxEngine(Engine):
         return self.precision
 
     def open(self, workspace: Workspace) -> Loop:
-        repository = workspace.repository(self.precision)
-        networks = {
-            name: open_graph(repository, name, workspace.threads, self._provider()) for name in workspace.networks()
-        }
+        os.environ["TRITON_DIFFUSION_THREADS"] = str(workspace.threads)  # which the networks read
+        networks = open_networks(workspace.repository(self.precision), workspace.networks())
         return Loop(workspace.repository(), networks)
-
-    def _provider(self) -> str:
-        return "CUDAExecutionProvider" if device() == "cuda" else CPU

@@ -99,7 +99,7 @@ def _answer(response: Any, region: Region | None = None) -> Answer:
 
 
 def _checkpoint(response: Any) -> Checkpoint | None:
-    return read_checkpoint(response.config.parameters["description"].string_value)
+    return read_checkpoint({name: value.string_value for name, value in response.config.parameters.items()})
 
 
 def model(name: str) -> Method[Model]:

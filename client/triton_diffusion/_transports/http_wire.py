@@ -85,7 +85,7 @@ def _model(headers: Mapping[str, str], content: bytes) -> Model:
 
 def _checkpoint(headers: Mapping[str, str], content: bytes) -> Checkpoint | None:
     parameters = json.loads(content)["parameters"]
-    return read_checkpoint(parameters["description"]["string_value"]) if "description" in parameters else None
+    return read_checkpoint({name: value["string_value"] for name, value in parameters.items()})
 
 
 def question(asked: Question[T]) -> Exchange[T]:

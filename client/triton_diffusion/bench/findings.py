@@ -59,7 +59,7 @@ def _step_cost(results: Results) -> str | None:
     """The cost of a denoiser call, by least squares over the sweep: fixed + sample * samples."""
     levels = results.find("uniform", "concurrency")
     samples = np.array([level.samples_per_step for level in levels])
-    if len(samples) < 2 or np.ptp(samples) < 1:
+    if len(samples) < 2 or np.ptp(samples) < 1 or not all(DENOISER in level.models for level in levels):
         return None
     calls = np.array([level.models[DENOISER].queue + level.models[DENOISER].compute for level in levels])
     sample, fixed = np.polyfit(samples, calls, 1)
@@ -73,7 +73,7 @@ def _step_cost(results: Results) -> str | None:
         )
     bound = (fixed + sample) / sample
     return text + (
-        f"Sharing a call divides the fixed {fixed:.1f} ms (the call between processes, the start of every operator,"
+        f"Sharing a call divides the fixed {fixed:.1f} ms (the call itself, the start of every operator,"
         f" reading the weights) among its samples; the {sample:.1f} ms of arithmetic stay. So no batch can make the"
         f" denoiser more than {bound:.2f} times faster here. The bound is low if one sample's arithmetic"
         " already fills the processor, as it nearly does with a few CPU cores."

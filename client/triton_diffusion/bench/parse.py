@@ -32,7 +32,7 @@ class Profile:
 
 @dataclass(frozen=True)
 class ModelTime:
-    """Mean milliseconds that one call of a model took inside the server."""
+    """Mean milliseconds that one call of a model, or of a network, took inside the server."""
 
     queue: float
     compute: float  # with the copies of inputs and outputs
@@ -56,7 +56,7 @@ def read_profile(path: Path) -> Profile:
 
 
 def read_model_time(path: Path) -> ModelTime:
-    """The times in the CSV file of one model: the requested one or a composing one."""
+    """The times in the CSV file of the model that was asked."""
     with path.open(newline="") as file:
         (row,) = csv.DictReader(file)
     queue, *compute = (float(row[name]) / 1000 for name in _SERVER_TIMES)  # from microseconds

@@ -10,7 +10,7 @@ from .parse import ModelTime
 Load = Literal["concurrency", "request rate"]
 BATCHING = "step-level batching"
 BASELINE = "one active request"
-DENOISER = "denoiser"  # the model whose calls the loop makes, one a step
+DENOISER = "denoiser"  # the network that the loop calls, once a step
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Level:
     latency: Percentiles
     samples_per_step: float  # samples that a denoiser call advanced, on average
     room: float  # wait of a request for room in the loop, on average
-    models: dict[str, ModelTime]  # by name
+    models: dict[str, ModelTime]  # text_to_image and the networks, by name
 
 
 @dataclass(frozen=True)

@@ -5,14 +5,11 @@ caller's: perf_analyzer 2.51 hangs after its own at a request rate.
 """
 
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .._client import Client
-from .._metrics import server_metrics
-from .errors import BenchError
-from .parse import read_model_time, read_profile
+from .._metrics import ServerMetrics, server_metrics
+from .parse import ModelTime, read_model_time, read_profile
 from .perf_analyzer import PerfAnalyzer
 from .results import Level, Load, Percentiles
 from .workload import Workload, input_data
@@ -34,18 +31,16 @@ class Target:
 
 def measure(analyzer: PerfAnalyzer, target: Target, workload: Workload, load: Load, value: float) -> Level:
     """Send every request of `workload` once, `value` at a time or `value` a second. Raises BenchError."""
-    requests, networks = len(workload.requests), _networks(target)
+    requests = len(workload.requests)
     before = server_metrics(target.metrics_url)
     with tempfile.TemporaryDirectory(prefix="triton-diffusion-") as scratch:
         folder = Path(scratch)
         (folder / "requests.json").write_text(input_data(workload), encoding="utf-8")
-        analyzer.run(_arguments(target, networks, requests, load, value), folder, TIMEOUT)
+        analyzer.run(_arguments(target, requests, load, value), folder, TIMEOUT)
         profile = read_profile(folder / "profile.json")
         models = {MODEL: read_model_time(folder / "report.csv")}
-        for name in networks:
-            (csv,) = folder.glob(f"{name}_v*.report.csv")
-            models[name] = read_model_time(csv)
     after = server_metrics(target.metrics_url)
+    models |= _network_times(before, after)
     return Level(
         server=target.name,
         workload=workload.name,
@@ -62,16 +57,16 @@ def measure(analyzer: PerfAnalyzer, target: Target, workload: Workload, load: Lo
     )
 
 
-def _networks(target: Target) -> list[str]:
-    """The networks that the server makes images with, as its description names them."""
-    with Client(target.grpc_url) as client:
-        checkpoint = client.checkpoint()
-    if checkpoint is None:
-        raise BenchError(f"{target.grpc_url} does not say which networks it has: export its checkpoint again")
-    return list(checkpoint.networks)
+def _network_times(before: ServerMetrics, after: ServerMetrics) -> dict[str, ModelTime]:
+    """The mean call of each network that was called between two readings, as `diffusion` counts it."""
+    spent = {
+        name: (counted.seconds - before.networks[name].seconds, counted.calls - before.networks[name].calls)
+        for name, counted in after.networks.items()
+    }
+    return {name: ModelTime(0.0, 1000 * seconds / calls) for name, (seconds, calls) in spent.items() if calls}
 
 
-def _arguments(target: Target, networks: Sequence[str], requests: int, load: Load, value: float) -> list[str]:
+def _arguments(target: Target, requests: int, load: Load, value: float) -> list[str]:
     if load == "concurrency":
         how = [f"--concurrency-range={value:g}"]
     else:
@@ -87,7 +82,6 @@ def _arguments(target: Target, networks: Sequence[str], requests: int, load: Loa
         f"--request-count={requests}",
         *how,
         *key,
-        f"--bls-composing-models={','.join(networks)}",
         "-freport.csv",
         "--verbose-csv",
         "--profile-export-file=profile.json",

@@ -11,13 +11,16 @@ from pathlib import Path
 
 import numpy as np
 import triton_python_backend_utils as pb_utils
-from bls import TritonNetwork
 from checkpoint import Checkpoint
 from conditioning import PromptEncoder
 from errors import DeadlineExceeded, InvalidRequest, RequestError, ShuttingDown
 from events import Cancelled, Completed, Event, Failed, Preview, Progress, Queued
 from job import Job
 from metrics import TritonMetrics
+from networks import Network
+from networks.bls import TritonNetwork
+from networks.counted import CountedNetwork
+from networks.in_process import open_networks
 from pipeline import Pipeline
 from request import Parameters, Request, parse_parameters, parse_request
 
@@ -26,6 +29,8 @@ DRAIN_FILE = os.environ.get("TRITON_DIFFUSION_DRAIN_FILE", "")
 """While this file exists, new requests are refused: the launcher makes it before it stops the server."""
 MAX_QUEUE = os.environ.get("TRITON_DIFFUSION_MAX_QUEUE", "")
 """The launcher's --max-queue, in place of the parameter of config.pbtxt."""
+NETWORKS = os.environ.get("TRITON_DIFFUSION_NETWORKS", "")
+"""The repository whose networks are opened in this process; where it is empty, they are Triton models."""
 LONGEST_ID = 128  # characters of a request's id in the log
 
 
@@ -36,8 +41,9 @@ class TritonPythonModel:
         folder = Path(args["model_repository"]) / args["model_version"]
         parameters = json.loads(args["model_config"])["parameters"]
         self._checkpoint = Checkpoint.from_file(folder / "checkpoint.json")
+        metrics = TritonMetrics(self._checkpoint.networks)
         networks = {
-            name: TritonNetwork(name, network["outputs"]) for name, network in self._checkpoint.networks.items()
+            name: CountedNetwork(name, network, metrics) for name, network in _networks(self._checkpoint).items()
         }
         tokenizers = {name: folder / file for name, file in self._checkpoint.tokenizers.items()}
         self._pipeline = Pipeline(
@@ -46,9 +52,11 @@ class TritonPythonModel:
             networks,
             int(parameters["max_active_samples"]["string_value"]),
             int(MAX_QUEUE or parameters["max_queue"]["string_value"]),
-            TritonMetrics(),
+            metrics,
             log_request,
         )
+        if NETWORKS:  # Triton warms up its own
+            self._pipeline.warm_up()
         self._by_token: dict[str, Job] = {}
         # Tokens of requests that have yet to come, or have ended.
         self._cancelled_before: deque[str] = deque(maxlen=256)
@@ -183,6 +191,12 @@ class Responder:
         if self.for_model:
             return self._with({"error": np.array([message.encode()], np.object_)})
         return pb_utils.InferenceResponse(error=pb_utils.TritonError(message, getattr(pb_utils.TritonError, code)))
+
+
+def _networks(checkpoint: Checkpoint) -> dict[str, Network]:
+    if NETWORKS:
+        return open_networks(Path(NETWORKS), checkpoint.networks)
+    return {name: TritonNetwork(name, network["outputs"]) for name, network in checkpoint.networks.items()}
 
 
 def _given(request) -> tuple[dict[str, object], str]:

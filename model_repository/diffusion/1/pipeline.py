@@ -7,7 +7,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 from admission import Admission
@@ -19,9 +19,10 @@ from events import Cancelled, Completed, Event, Failed, Preview, Progress, Queue
 from fair_queue import Turns
 from job import UNSENT, Job, Respond
 from networks import Network
-from request import MAX_IMAGES, Request
+from request import MAX_IMAGES, Request, parse_request
 from scheduler import Metrics, Scheduler
 
+WARM_UP = {"prompt": np.array([b"."], object), "num_inference_steps": np.array([1])}
 Log = Callable[[dict[str, object]], None]
 """Takes the record of a request that has ended."""
 
@@ -82,6 +83,24 @@ class Pipeline:
         self._metrics.add(f"requests_{reason.outcome}", 1)
         self._log({"request_id": request_id, "outcome": reason.outcome, "error": str(reason)})
 
+    def warm_up(self) -> None:
+        """Call every network once, each in the thread that will call it: the first call is slow, and what an engine
+        compiles or records may belong to its thread. Raises what a network raises."""
+        request = parse_request(WARM_UP, self._checkpoint)
+        latent: Future[np.ndarray] = Future()
+
+        def keep(job: Job, event: Event) -> None:
+            match event:
+                case Completed(image):
+                    latent.set_result(image)
+                case Failed(reason):
+                    latent.set_exception(reason)
+
+        conditioning = self._encoding.submit(self._encoder.conditioning, request).result()
+        generation = Generation(request, self._latent_shape(request), conditioning)
+        self._scheduler.submit(generation, Job(request, lambda event: True, "", math.inf, keep))
+        self._decoding.submit(self._vae_decoder, latent=latent.result()).result()
+
     def decode(self, latent: np.ndarray) -> np.ndarray:
         """uint8 (N, H, W, 3) of `latent`, float32 (N, C, h, w). Raises NotANumber."""
         if not np.isfinite(latent).all():
@@ -116,10 +135,12 @@ class Pipeline:
             conditioning = self._encoder.conditioning(request)
             if not all(np.isfinite(array).all() for array in conditioning.values()):
                 raise NotANumber("text_encoder")
-            shape = self._checkpoint.latent_format.shape(request.height, request.width)
-            self._scheduler.submit(Generation(request, shape, conditioning), job)
+            self._scheduler.submit(Generation(request, self._latent_shape(request), conditioning), job)
         except Exception as reason:
             job.report(Failed(reason))
+
+    def _latent_shape(self, request: Request) -> tuple[int, int, int]:
+        return self._checkpoint.latent_format.shape(request.height, request.width)
 
     def _handle(self, job: Job, event: Event) -> None:
         """Take what the loop reports; its last event is the latent, or the end."""

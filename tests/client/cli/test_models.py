@@ -27,7 +27,7 @@ samples in one call, at most: 16 of denoiser, 8 of vae_decoder"""
 
 
 def test_the_description_for_readers():
-    checkpoint = read_checkpoint(DESCRIPTION)
+    checkpoint = read_checkpoint({"description": DESCRIPTION})
     assert checkpoint is not None
     assert described(checkpoint) == TEXT
 

@@ -40,7 +40,7 @@ def image() -> Image.Image:
 def test_what_was_not_given_is_filled_in():
     request = new_request("diffusion", {"prompt": "a", "seed": 7})
     answer = Answer({"sampler": np.array(["pndm"]), "timestep_spacing": np.array(["leading"])}, "1")
-    assert settings.settings_used(request, read_checkpoint(DESCRIPTION), answer) == {
+    assert settings.settings_used(request, read_checkpoint({"description": DESCRIPTION}), answer) == {
         "prompt": "a",
         "negative_prompt": "",
         "sampler": "pndm",

@@ -83,7 +83,7 @@ def test_a_weight_out_of_range_is_caught_by_the_gate(tiny: Checkpoint, sizes: Si
 
 
 def test_a_image_differs_by_less_than_the_eye_sees(shipped_repository: Path, half_repository: Path) -> None:
-    with InProcess(shipped_repository, threads=1) as whole, InProcess(half_repository, threads=1) as half:
+    with InProcess(shipped_repository) as whole, InProcess(half_repository) as half:
         for seed, prompt in enumerate(PROMPTS):
             reference, measured = (loop.generate(prompt, seed=seed) for loop in (whole, half))
             assert psnr(reference.result(), measured.result()) >= 40

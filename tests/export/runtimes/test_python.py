@@ -30,6 +30,8 @@ def model(repository: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         tensors=output_tensors, error=error
     )
     monkeypatch.setitem(sys.modules, "triton_python_backend_utils", triton)
+    monkeypatch.syspath_prepend(repository / "text_encoder/1")  # as Triton does
+    monkeypatch.delitem(sys.modules, "network", raising=False)
     spec = importlib.util.spec_from_file_location("engine", repository / "text_encoder/1/model.py")
     assert spec
     assert spec.loader

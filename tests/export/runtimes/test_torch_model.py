@@ -2,38 +2,36 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
-from google.protobuf import text_format
 from safetensors.torch import load_file, save_file
-from tritonclient.grpc import model_config_pb2
 
 from export.checkpoint.components import Checkpoint, read_checkpoint
 from export.errors import GateError, RequestError
 from export.graph.gate import LIMITS
 from export.repository import Export, write_repository
 from export.runtime import Precision, Runtime
-from export.runtimes.torch_model import Compilation, check_precision, choose_compilation
+from export.runtimes.torch_model import Batches, check_precision, choose_batches
 from export.sizes import choose_sizes
 
 MODELS = ("text_encoder", "denoiser", "vae_decoder")
 TORCH_DTYPES = {Precision.FP32: "torch.float32", Precision.FP16: "torch.float16", Precision.BF16: "torch.bfloat16"}
 USUAL = {"text_encoder": (2,), "denoiser": (1, 2, 4, 8), "vae_decoder": (1,)}
-COMPILATION = Compilation({**USUAL, "denoiser": (1, 6)}, latent_size=(8, 8))
+BATCHES = {**USUAL, "denoiser": (1, 6)}
 
 
-def write(checkpoint: Checkpoint, folder: Path, precision: Precision, compilation: Compilation | None = None) -> Path:
+def write(checkpoint: Checkpoint, folder: Path, precision: Precision, batches: Batches | None = None) -> Path:
     sizes = choose_sizes(checkpoint, "24:80", "64")
     networks = checkpoint.networks(sizes)
-    export = Export(checkpoint, sizes, networks, Runtime.TORCH, precision, compilation)
+    export = Export(checkpoint, sizes, networks, Runtime.TORCH, precision, batches)
     write_repository(export, folder, lambda text: None)
     return folder
 
 
-def parameters(repository: Path, model: str) -> dict[str, str]:
-    text = (repository / model / "config.pbtxt").read_text()
-    config = text_format.Parse(text, model_config_pb2.ModelConfig())
-    return {key: value.string_value for key, value in config.parameters.items()}
+def settings(repository: Path, model: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((repository / model / "1/network.json").read_text())
+    return found
 
 
 @pytest.mark.usefixtures("hand_written")
@@ -45,19 +43,19 @@ def test_a_model_is_complete_in_its_precision_and_names_no_folder(
     for model in MODELS:
         version = repository / model / "1"
         (weights,) = (version / "weights").glob("*/*.safetensors")
-        assert sorted(path.name for path in version.iterdir()) == ["engine.py", "model.py", "modules.py", "weights"]
+        code = ["engine.py", "model.py", "modules.py", "network.json", "network.py"]
+        assert sorted(path.name for path in version.iterdir()) == [*code, "weights"]
         assert {str(tensor.dtype) for tensor in load_file(weights).values()} == {TORCH_DTYPES[precision]}
         assert str(tiny.folder.parent) not in weights.with_name("config.json").read_text()
-        given = parameters(repository, model)
-        assert (given["FORCE_CPU_ONLY_INPUT_TENSORS"], given["precision"]) == ("no", precision)
-        assert "compile_batches" not in given
+        given = settings(repository, model)
+        assert (given["name"], given["precision"], given["compile_batches"]) == (model, precision, [])
 
 
 @pytest.mark.usefixtures("hand_written")
-def test_the_configuration_says_what_to_compile(tiny: Checkpoint, tmp_path: Path) -> None:
-    repository = write(tiny, tmp_path / "models", Precision.FP32, COMPILATION)
-    assert [parameters(repository, model)["compile_batches"] for model in MODELS] == ["2", "1,6", "1"]
-    assert {parameters(repository, model)["compile_latent_size"] for model in MODELS} == {"8x8"}
+def test_the_settings_say_what_to_compile(tiny: Checkpoint, tmp_path: Path) -> None:
+    repository = write(tiny, tmp_path / "models", Precision.FP32, BATCHES)
+    assert [settings(repository, model)["compile_batches"] for model in MODELS] == [[2], [1, 6], [1]]
+    assert settings(repository, "vae_decoder")["inputs"] == {"latent": {"dtype": "float32", "shape": [4, 8, 8]}}
 
 
 @pytest.mark.usefixtures("hand_written")
@@ -91,12 +89,11 @@ def test_the_settings_of_the_network_stay(tiny: Checkpoint, tmp_path: Path, hand
 
 def test_what_is_compiled(tiny: Checkpoint) -> None:
     sizes = choose_sizes(tiny, "24:80", "64")
-    given = tiny.networks(sizes), sizes
-    assert choose_compilation(Runtime.PYTHON, *given, None, None) is None
-    assert choose_compilation(Runtime.TORCH, *given, False, None) is None
-    assert choose_compilation(Runtime.TORCH, *given, None, None) == Compilation(USUAL, (8, 8))
-    chosen = choose_compilation(Runtime.TORCH, *given, True, "8,1,8")
-    assert chosen == Compilation({**USUAL, "denoiser": (1, 8)}, (8, 8))
+    networks = tiny.networks(sizes)
+    assert choose_batches(Runtime.PYTHON, networks, None, None) is None
+    assert choose_batches(Runtime.TORCH, networks, False, None) is None
+    assert choose_batches(Runtime.TORCH, networks, None, None) == USUAL
+    assert choose_batches(Runtime.TORCH, networks, True, "8,1,8") == {**USUAL, "denoiser": (1, 8)}
 
 
 @pytest.mark.parametrize(
@@ -118,7 +115,7 @@ def test_what_is_refused(
 ) -> None:
     sizes = choose_sizes(tiny, None, None)
     with pytest.raises(RequestError, match=says):
-        choose_compilation(runtime, tiny.networks(sizes), sizes, wanted, batches)
+        choose_batches(runtime, tiny.networks(sizes), wanted, batches)
 
 
 def test_bf16_is_for_torch_only() -> None:

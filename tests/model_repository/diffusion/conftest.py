@@ -214,14 +214,24 @@ def encoding_gate():
 
 
 @pytest.fixture
-def pipeline(checkpoint, denoiser, metrics, encoded, warnings, asked, poison, encoding_gate, tmp_path):
+def callers() -> dict[str, str]:
+    """The thread that has called each network."""
+    return {}
+
+
+@pytest.fixture
+def pipeline(checkpoint, denoiser, metrics, encoded, warnings, asked, poison, encoding_gate, callers, tmp_path):
     tokenizer = Tokenizer(models.WordLevel(WORDS, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.enable_truncation(77)
     tokenizer.enable_padding(length=77)
     tokenizer.save(str(tmp_path / "tokenizer.json"))
 
+    def note(name):
+        callers[name] = threading.current_thread().name
+
     def text_encoder(input_ids):
+        note("text_encoder")
         encoded.append(input_ids)
         assert encoding_gate.wait(10)
         if (input_ids == WORDS["circle"]).any():
@@ -230,10 +240,12 @@ def pipeline(checkpoint, denoiser, metrics, encoded, warnings, asked, poison, en
         return {"context": poison("text_encoder", context)}
 
     def vae_decoder(latent):
+        note("vae_decoder")
         magnitude = poison("vae_decoder", np.ones((len(latent), 1), np.float32))
         return {"image": np.full((len(latent), 128, 128, 3), 7, np.uint8), "magnitude": magnitude}
 
     def poisoned_denoiser(**inputs):
+        note("denoiser")
         return {"model_output": poison("denoiser", denoiser(**inputs)["model_output"])}
 
     encoder = PromptEncoder({"input_ids": tmp_path / "tokenizer.json"}, text_encoder, warnings.append)

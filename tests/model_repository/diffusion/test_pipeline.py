@@ -15,6 +15,16 @@ def test_a_request_hears_every_step_and_then_gets_its_images(ask, metrics):
     assert [preview.shape for preview in answers.previews] == [(3, 16, 16, 3)]
 
 
+def test_warming_up_calls_each_network_from_the_thread_that_will_call_it(pipeline, ask, callers, metrics):
+    pipeline.warm_up()
+    warm = dict(callers)
+    callers.clear()
+    assert ask(num_inference_steps=1).images is not None
+    assert callers == warm
+    assert warm.keys() == {"text_encoder", "denoiser", "vae_decoder"}
+    assert metrics["requests_done"] == 1, "warming up is no request"
+
+
 def test_a_request_that_waits_hears_its_place(submit, denoiser, metrics):
     denoiser.gate.clear()
     first = submit(num_images=8, num_inference_steps=2)

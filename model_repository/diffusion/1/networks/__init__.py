@@ -17,3 +17,7 @@ decoder computed NaN or infinity, of which bytes tell nothing
 Conditioning: TypeAlias = Mapping[str, np.ndarray]
 """Inputs of the denoiser beside `sample` and `timestep`, by name; each (1, *shape) for the prompt, or (2, *shape) where
 guided: for the prompt and the negative prompt."""
+
+
+class NetworkError(RuntimeError):
+    """A network does not open, or a call of it failed; the message names the network and gives the reason."""

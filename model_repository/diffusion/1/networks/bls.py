@@ -5,9 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
-
-class NetworkError(RuntimeError):
-    """A network's call failed; the message names the model and gives Triton's reason."""
+from networks import NetworkError
 
 
 class TritonNetwork:

@@ -1,0 +1,53 @@
+"""Networks opened in this process, each by the code that lies with its files: `network.py` in its model's folder."""
+
+import importlib.util
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from networks import Network, NetworkError
+
+
+def open_networks(repository: Path, names: Iterable[str]) -> dict[str, Network]:
+    """The networks by name, each of the latest version of its model, as Triton would take it. Raises NetworkError."""
+    return {name: InProcessNetwork(name, latest_version(repository / name)) for name in names}
+
+
+def latest_version(model: Path) -> Path:
+    """The folder of the version of `model` that Triton serves by default. Raises NetworkError."""
+    versions = [folder for folder in model.glob("*") if folder.name.isdecimal()]
+    if not versions:
+        raise NetworkError(f"{model.name}: {model} has no version, such as 1: write the repository again")
+    return max(versions, key=lambda folder: int(folder.name))
+
+
+class InProcessNetwork:
+    """A `Network` whose engine is in this process."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        """Open the network in `folder`, a version of its model. Raises NetworkError."""
+        self._name = name
+        try:
+            self._call = _open(name, folder)
+        except Exception as reason:
+            raise NetworkError(f"{name}: {reason}") from reason
+
+    def __call__(self, **inputs: np.ndarray) -> dict[str, np.ndarray]:
+        """The outputs by name. Raises NetworkError."""
+        try:
+            return self._call(**inputs)
+        except Exception as reason:
+            raise NetworkError(f"{self._name}: {type(reason).__name__}: {reason}") from reason
+
+
+def _open(name: str, folder: Path) -> Network:
+    sys.path.append(str(folder))  # as Triton does for a Python model
+    spec = importlib.util.spec_from_file_location(f"{name}_network", folder / "network.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    network: Network = module.open_network()
+    return network
