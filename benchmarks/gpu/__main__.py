@@ -11,6 +11,7 @@ from triton_diffusion.cli import errors_in_one_line
 
 from benchmarks.gpu.ladder import Amount, Ladder
 from benchmarks.gpu.record import Record
+from benchmarks.gpu.served import measure_served
 from benchmarks.ladder.engines.engine import device
 from benchmarks.ladder.engines.torch_engine import TorchEngine
 from benchmarks.ladder.rungs import Rung, ladder
@@ -23,7 +24,7 @@ from export.quiet import quiet_libraries
 from export.repository import Export, write_facts
 from export.sizes import choose_sizes
 
-REHEARSAL = Amount(rounds=1, calls=2, images=1, few=2, more=3, side=64)
+REHEARSAL = Amount(rounds=1, calls=2, images=1, few=2, more=3, requests=16, side=64)
 
 
 class Part(IntEnum):
@@ -31,10 +32,11 @@ class Part(IntEnum):
 
     HEADLINE = 1  # the first rungs, the last one, and diffusers
     RUNGS = 2  # those between
+    SERVED = 3  # the real server, and the same loop without it
 
 
 def rungs_of(part: Part) -> list[Rung]:
-    """The rungs of `part`; plain PyTorch, which images are compared with, is in both."""
+    """The rungs of `part`, one of the first two; plain PyTorch, which images are compared with, is in both."""
     between = [rung for rung in ladder() if isinstance(rung.engine, TorchEngine) and rung.engine != TorchEngine()]
     if part is Part.HEADLINE:
         return [rung for rung in ladder() if rung not in between and rung.engine.exported is None]
@@ -60,7 +62,10 @@ def main(
     amount = REHEARSAL if rehearse else Amount()
     for chosen in Part if part is None else (Part(part),):
         record = Record(output / "gpu.json", chosen.name.lower(), about(workspace))
-        Ladder(workspace, record, amount, rungs_of(chosen), report).measure()
+        if chosen is Part.SERVED:
+            measure_served(workspace, record, amount.requests, report)
+        else:
+            Ladder(workspace, record, amount, rungs_of(chosen), report).measure()
     report(f"done: {output / 'gpu.json'}")
 
 

@@ -39,6 +39,7 @@ class Amount:
     images: int = 2  # a round
     few: int = 10  # steps of the two images that a longer one's time is concluded from
     more: int = 30
+    requests: int = 32  # of a run of perf_analyzer
     opening: float = 210.0  # seconds that the engines may take to open
     side: int | None = None  # of the matrices whose product is timed; None: large enough for the full rate
 
