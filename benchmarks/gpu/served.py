@@ -1,14 +1,14 @@
 """The real Triton server around the torch runtime's engines, loaded by perf_analyzer, and the same loop without Triton.
 
-First the loop runs in a process of its own, which compiles: the servers then read what it left. One server has the
-engines in its loop's process, the other as Triton models.
+The first server has the engines in its loop's process, and compiles; what follows reads what it left: the loop in a
+process of its own, and a server with the engines as Triton models.
 """
 
 import os
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import asdict
 from multiprocessing import get_context
@@ -37,8 +37,8 @@ from export.sizes import choose_sizes
 from tests.support.launching import ADMIN_KEY, Server
 from tests.support.replicas import replicas
 
-DENOISER_BATCHES = (2, 8, 16)
-"""Rows that the denoiser is compiled for: one guided image, and what more are put together from."""
+DENOISER_BATCHES = (2, 16)
+"""Rows that the denoiser is compiled for: one guided image, and eight."""
 AT_ONCE = (1, 2, 4, 8, 16)
 COMPARED = (1, 8)
 """Requests at once of the runs that others are compared with."""
@@ -55,27 +55,26 @@ def measure_served(workspace: Workspace, record: Record, requests: int, report: 
     repository = _export(workspace)
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(repository.parent / "compiled")  # of every process that compiles here
     workloads = [uniform(requests, PROMPTS, {}), mixed(requests, PROMPTS)]
-    report("the loop in one process, compiling first")
-    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-        figures, image = pool.submit(in_process, repository, workloads).result()
-    record.put("in_process", figures)
     analyzer = find_perf_analyzer(_perf_analyzer_folder())
-    for networks in ("in-process", "models"):
-        report(f"starting the server, networks {networks}")
-        figures = _measure_server(repository, networks, analyzer, workloads, image, report)
-        record.put(f"networks_{networks.replace('-', '_')}", figures)
+    image = _measure_server("in-process", AT_ONCE, repository, analyzer, workloads, record, report)
+    report("the loop in one process")
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        record.put("loop", pool.submit(loop, repository, workloads, image).result())
+    _measure_server("models", COMPARED, repository, analyzer, workloads, record, report)
 
 
-def in_process(repository: Path, workloads: list[Workload]) -> tuple[dict[str, Any], np.ndarray]:
-    """Figures of the loop without Triton, and the image of SEED, uint8 (H, W, 3)."""
+def loop(repository: Path, workloads: list[Workload], served: np.ndarray | None) -> dict[str, Any]:
+    """Figures of the loop without Triton, whose image of SEED is compared with the `served` one, uint8 (H, W, 3)."""
+    start = time.perf_counter()
     with InProcess(repository) as generator:
 
         def make(request: dict[str, Any]) -> np.ndarray:
             return generator.generate(**request).result()
 
-        start = time.perf_counter()
-        image = make({"prompt": PROMPT, "seed": SEED})[0]  # compiles what is compiled at the first call
         figures: dict[str, Any] = {"opening_seconds": round(time.perf_counter() - start, 1)}
+        image = make({"prompt": PROMPT, "seed": SEED})[0]
+        if served is not None:
+            figures["psnr_to_served"] = decibels(served, image)
         for workload in workloads:
             for at_once in COMPARED:
                 concurrently(make, workload.requests[:at_once], at_once)
@@ -84,7 +83,7 @@ def in_process(repository: Path, workloads: list[Workload]) -> tuple[dict[str, A
                 rate = len(workload.requests) / (time.perf_counter() - start)
                 figures.setdefault("images_a_second", {}).setdefault(workload.name, {})[at_once] = round(rate, 2)
     figures["peak_mib"] = round(torch.cuda.max_memory_reserved() / 2**20) if torch.cuda.is_available() else None
-    return figures, image
+    return figures
 
 
 def _export(workspace: Workspace) -> Path:
@@ -110,39 +109,51 @@ def _perf_analyzer_folder() -> Path:
 
 
 def _measure_server(
-    repository: Path,
     networks: str,
+    at_once: Sequence[int],
+    repository: Path,
     analyzer: PerfAnalyzer,
     workloads: list[Workload],
-    image: np.ndarray,
+    record: Record,
     report: Callable[[str], None],
-) -> dict[str, Any]:
-    """Figures of one server; of the one with its networks in process all, of the other those that are compared."""
-    at_once = AT_ONCE if networks == "in-process" else COMPARED
+) -> np.ndarray | None:
+    """Measure a server with so many requests at once; its image of SEED, uint8 (H, W, 3), None if it does not start."""
+    report(f"starting the server, networks {networks}")
+    figures: dict[str, Any] = {}
+
+    def put(name: str, figure: Any) -> None:
+        figures[name] = figure
+        record.put(f"networks_{networks.replace('-', '_')}", figures)
+
     free = free_mib()
     start = time.perf_counter()
     log = (repository.parent / f"{networks}.log").open("w", encoding="utf-8")
-    # As many threads as in this process, or PyTorch compiles anew.
+    # As many threads as in other processes, or PyTorch compiles anew.
     options = (f"--networks={networks}", f"--ready-timeout={READY_TIMEOUT}", "--threads=0")
     try:
         with log, replicas(repository, 1, *options, log=log) as (replica,):
-            figures: dict[str, Any] = {"ready_seconds": round(time.perf_counter() - start, 1)}
+            put("ready_seconds", round(time.perf_counter() - start, 1))
             target = Target("server", replica.server.grpc_url, replica.server.metrics_url, ADMIN_KEY)
             with Client(target.grpc_url) as client:
                 concurrently(lambda request: client.text_to_image(**request), workloads[1].requests[:16], 16)
                 report("comparing images")
-                figures["images"] = _compare(client, image)
+                image, compared = _compare(client)
+                put("among_others", compared)
                 report("perf_analyzer")
-                figures["runs"] = [
-                    _run(analyzer, target, workload, count) for workload in workloads for count in at_once
-                ]
+                runs: list[dict[str, Any]] = []
+                for workload in workloads:
+                    for count in at_once:
+                        runs.append(_run(analyzer, target, workload, count))
+                        put("runs", runs)
                 report("previews and cancelled streams")
-                figures["previews"] = asdict(measure_streams(client, uniform(STREAMS, PROMPTS, {}), 1))
-                figures["seconds_from_cancel_to_idle"] = [_cancel(client, replica.server) for _ in range(CANCELLED)]
-            figures["device_mib"] = None if free is None else free - (free_mib() or 0)
-            return figures
+                put("previews", asdict(measure_streams(client, uniform(STREAMS, PROMPTS, {}), 1)))
+                put("seconds_from_cancel_to_idle", [_cancel(client, replica.server) for _ in range(CANCELLED)])
+            if free is not None:
+                put("device_mib", free - (free_mib() or 0))
+            return image
     except ChildProcessError as reason:
-        return {"not_run": quote(reason)}
+        put("not_run", quote(reason))
+        return None
 
 
 def _run(analyzer: PerfAnalyzer, target: Target, workload: Workload, at_once: int) -> dict[str, Any]:
@@ -158,8 +169,8 @@ def _run(analyzer: PerfAnalyzer, target: Target, workload: Workload, at_once: in
     }
 
 
-def _compare(client: Client, image: np.ndarray) -> dict[str, Any]:
-    """The image of SEED alone and among others, and that of the loop without Triton."""
+def _compare(client: Client) -> tuple[np.ndarray, dict[str, Any]]:
+    """The image of SEED, and what it is among others."""
 
     def make(seed: int) -> np.ndarray:
         return np.asarray(client.text_to_image(PROMPT, seed=seed)[0])
@@ -167,12 +178,7 @@ def _compare(client: Client, image: np.ndarray) -> dict[str, Any]:
     alone = make(SEED)
     with ThreadPoolExecutor(COMPARED[-1]) as pool:
         among = next(iter(pool.map(make, range(SEED, SEED + COMPARED[-1]))))
-    return {
-        "psnr_to_in_process": decibels(image, alone),
-        "psnr_among_others": decibels(alone, among),
-        "bit_equal_to_in_process": bool((image == alone).all()),
-        "bit_equal_among_others": bool((alone == among).all()),
-    }
+    return alone, {"psnr": decibels(alone, among), "bit_equal": bool((alone == among).all())}
 
 
 def _cancel(client: Client, server: Server) -> float:

@@ -18,7 +18,6 @@ from benchmarks.ladder.engines.engine import Engine, device, installed
 from benchmarks.ladder.engines.loop import Loop
 from benchmarks.ladder.workspace import Workspace
 from export.graph.graphs import TORCH_DTYPES
-from export.runtimes.torch.engine import MODES
 from export.runtimes.torch.engine import Engine as ServedEngine
 from export.sizes import choose_sizes
 
@@ -120,9 +119,9 @@ def limit_threads(workspace: Workspace) -> None:
 
 
 def compile_module(module: nn.Module) -> None:
-    """Compile `module` at its first call with each shape; on the GPU it is replayed as a CUDA graph."""
+    """Compile `module` at its first call with each shape; on the GPU it is replayed as a CUDA graph from then on."""
     warnings.filterwarnings("ignore", module="torch._dynamo")  # about its own internals
-    module.compile(mode=MODES[device()], dynamic=False)
+    module.compile(mode="reduce-overhead" if device() == "cuda" else "default", dynamic=False)
 
 
 def missing_compiler() -> str | None:

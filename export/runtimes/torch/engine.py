@@ -2,7 +2,8 @@
 
 import functools
 import importlib.util
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,12 +12,8 @@ from torch import nn
 LAYOUTS = {4: torch.channels_last}
 """The memory format of a tensor, by its number of axes; others are plain."""
 
-MODES = {"cuda": "reduce-overhead", "cpu": "default"}
-"""torch.compile's, by kind of device. On a GPU a call is one CUDA graph. Its max-autotune tries kernels out too, for
-which no server should wait: of eight engines side by side none was ready on an H100 after four minutes."""
-
-WARM_UP_CALLS = 3
-"""The first compiles, the second records the CUDA graph, the third replays it."""
+WARM_UP_CALLS = 2
+"""The first compiles; what a library sets up at its first use must be there before a CUDA graph is recorded."""
 
 
 class CompileError(RuntimeError):
@@ -35,8 +32,8 @@ class Engine:
         self._module = module.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)
         one_graph = [_choose_attention(network, device) for network in module.children()]
         self._one_graph = all(one_graph)
-        self._compiled: Any = None
         self._buffers: dict[int, dict[str, torch.Tensor]] = {}
+        self._runs: dict[int, Callable[[], dict[str, torch.Tensor]]] = {}  # on the buffers of that batch
 
     @torch.inference_mode()
     def compile(self, rows: Mapping[str, torch.Tensor], batches: Sequence[int]) -> None:
@@ -46,8 +43,10 @@ class Engine:
         uncompiled: compiling takes minutes, in which no request would be answered.
         """
         torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, len(batches))
-        mode = MODES[self.device.type]
-        self._compiled = torch.compile(self._module, mode=mode, dynamic=False, fullgraph=self._one_graph)
+        # In torch.compile's default mode: max-autotune tries kernels out too, for which no server should wait (of eight
+        # engines side by side none was ready on an H100 after four minutes), and the CUDA graphs of reduce-overhead
+        # belong to one thread, up to PyTorch 2.12 to that which imports it.
+        compiled = torch.compile(self._module, dynamic=False, fullgraph=self._one_graph)
         for batch in batches:
             self._buffers[batch] = {
                 name: torch.zeros(batch, *row.shape, dtype=row.dtype, device=self.device).to(
@@ -56,8 +55,7 @@ class Engine:
                 for name, row in rows.items()
             }
             try:
-                for _ in range(WARM_UP_CALLS):
-                    self._run_compiled(batch)
+                self._runs[batch] = self._record(functools.partial(compiled, **self._buffers[batch]))
             except Exception as error:  # from the compilers that PyTorch starts, and from PyTorch itself
                 reason = next((line for line in str(error).splitlines() if line.strip()), "")
                 raise CompileError(
@@ -92,11 +90,11 @@ class Engine:
             for name, tensor in tensors.items():
                 # What an earlier call left below does no harm.
                 self._buffers[batch][name][:rows].copy_(tensor[start : start + rows])
-            # Copied because the next run of a CUDA graph overwrites it.
+            # Copied because the next replay of a CUDA graph overwrites it.
             parts.append(
                 {
                     name: output[:rows].clone(memory_format=torch.contiguous_format)
-                    for name, output in self._run_compiled(batch).items()
+                    for name, output in self._runs[batch]().items()
                 }
             )
             start += rows
@@ -104,10 +102,25 @@ class Engine:
             return parts[0]
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
-    def _run_compiled(self, batch: int) -> dict[str, torch.Tensor]:
-        # The buffers' strides and addresses never change, so that nothing is compiled or recorded a second time.
-        torch.compiler.cudagraph_mark_step_begin()
-        return self._compiled(**self._buffers[batch])
+    def _record(self, run: Callable[[], dict[str, torch.Tensor]]) -> Callable[[], dict[str, torch.Tensor]]:
+        """`run`, warm; on a GPU as one CUDA graph, whose every replay writes to the same outputs."""
+        for _ in range(WARM_UP_CALLS):
+            run()
+        if self.device.type != "cuda":
+            return run
+        graph = torch.cuda.CUDAGraph()
+        try:
+            with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # other threads may go on with theirs
+                outputs = run()
+        except RuntimeError as error:  # slower, and right all the same
+            print(f"a call cannot be one CUDA graph: {str(error).splitlines()[0]}", file=sys.stderr, flush=True)
+            return run
+
+        def replay() -> dict[str, torch.Tensor]:
+            graph.replay()
+            return outputs
+
+        return replay
 
 
 @functools.cache

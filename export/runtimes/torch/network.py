@@ -7,7 +7,6 @@ import json
 import locale
 import os
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -34,18 +33,13 @@ SETTINGS: dict[str, Any] = json.loads((FOLDER / "network.json").read_text())
 
 
 def open_network() -> Callable[..., dict[str, Any]]:
-    """The network as a function of NumPy's arrays by name; each is a batch. Calls do not hold Python's lock.
+    """The network, compiled, as a function of NumPy's arrays by name; each is a batch. Calls do not hold Python's lock.
 
-    It compiles at its first call, and one thread is to call it: a CUDA graph belongs to the thread that records it.
+    One thread at a time may call it.
     """
     engine = open_engine(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
-    compile_once = cache(lambda: compile_engine(engine))
-
-    def call(**inputs: Any) -> dict[str, Any]:
-        compile_once()
-        return {name: output.cpu().numpy() for name, output in engine(**inputs).items()}
-
-    return call
+    compile_engine(engine)
+    return lambda **inputs: {name: output.cpu().numpy() for name, output in engine(**inputs).items()}
 
 
 def open_engine(device: torch.device) -> Engine:

@@ -85,7 +85,7 @@ class Pipeline:
 
     def warm_up(self) -> None:
         """Call every network once, each in the thread that will call it: the first call is slow, and what an engine
-        compiles or records may belong to its thread. Raises what a network raises."""
+        sets up may belong to its thread. Raises what a network raises."""
         request = parse_request(WARM_UP, self._checkpoint)
         latent: Future[np.ndarray] = Future()
 
