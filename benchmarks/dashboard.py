@@ -20,7 +20,7 @@ from triton_diffusion import Client, DiffusionError
 from triton_diffusion.gateway import new_key
 
 from benchmarks.drawing import draw
-from tests.support.launching import gateway, launch, wait_until_ready
+from tests.support.launching import ALL_CORES, gateway, launch, wait_until_ready
 from tests.support.prometheus import prometheus
 
 PHASES = ((40, 1), (50, 6), (50, 48), (60, 12), (40, 2))  # seconds, callers
@@ -85,7 +85,7 @@ class Callers:
 @contextlib.contextmanager
 def served(repository: Path) -> Iterator[tuple[Callers, dict[str, str]]]:
     """Callers of a server and a gateway, and what Prometheus is to watch."""
-    launcher = launch(repository, "--max-queue=16")
+    launcher = launch(repository, ALL_CORES, "--max-queue=16")
     try:
         server = wait_until_ready(launcher)
         with tempfile.TemporaryDirectory() as folder:

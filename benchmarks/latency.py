@@ -38,7 +38,7 @@ from triton_diffusion.cli import errors_in_one_line
 from benchmarks.ladder.engines.loop import Loop
 from benchmarks.recording import machine, write_record
 from export.in_process import InProcess
-from tests.support.launching import Server
+from tests.support.launching import ALL_CORES, Server
 from tests.support.replicas import replicas
 
 SHIPPED = Path("shapes/checkpoint")
@@ -129,7 +129,7 @@ def main(
         makers: dict[str, Make] = {}
         servers: dict[str, Server] = {}
         for name, networks in ((SERVED, "in-process"), ("served, networks as models", "models")):
-            (replica,) = stack.enter_context(replicas(repository, 1, f"--networks={networks}", log=log))
+            (replica,) = stack.enter_context(replicas(repository, 1, ALL_CORES, f"--networks={networks}", log=log))
             client = stack.enter_context(Client(replica.server.grpc_url))
             makers[name] = by_client(client)
             servers[name] = replica.server

@@ -26,7 +26,7 @@ from triton_diffusion.bench.workload import Workload
 from triton_diffusion.cli import errors_in_one_line
 
 from export.in_process import InProcess
-from tests.support.launching import ADMIN_KEY
+from tests.support.launching import ADMIN_KEY, ALL_CORES
 from tests.support.replicas import Replica, replicas
 
 CACHE = Path("build/perf_analyzer")
@@ -85,8 +85,8 @@ def main(
         tempfile.TemporaryDirectory() as scratch,
         log_in(output, BATCHING) as batching_log,
         log_in(output, BASELINE) as baseline_log,
-        replicas(repository, 1, log=batching_log) as (batching,),
-        replicas(one_active_sample(repository, Path(scratch)), 1, log=baseline_log) as (baseline,),
+        replicas(repository, 1, ALL_CORES, log=batching_log) as (batching,),
+        replicas(one_active_sample(repository, Path(scratch)), 1, ALL_CORES, log=baseline_log) as (baseline,),
     ):
         plan = Plan(
             target(BATCHING, batching),

@@ -16,6 +16,7 @@ from triton_diffusion.cli import errors_in_one_line
 
 from benchmarks.recording import machine, write_record
 from tests.support.browsing import chromium, fill, generate, served_page, visit
+from tests.support.launching import ALL_CORES
 from tests.support.replicas import replicas
 
 WARM_UP = 3
@@ -73,7 +74,7 @@ def main(
     """Measure how soon the page shows an image, in Chromium."""
     with (
         tempfile.NamedTemporaryFile("w") as log,
-        replicas(repository, 1, log=log) as (replica,),
+        replicas(repository, 1, ALL_CORES, log=log) as (replica,),
         served_page(replica.server) as url,
         chromium() as browser,
     ):

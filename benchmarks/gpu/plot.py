@@ -13,7 +13,9 @@ from benchmarks.recording import where
 def main(record: Annotated[Path, typer.Argument(metavar="FILE.json")]) -> None:
     """Draw the seconds an image of every rung, beside FILE.json."""
     parts = json.loads(record.read_text())
-    seconds = {row["rung"]: row["seconds_an_image"] for part in reversed(parts.values()) for row in part["rungs"]}
+    seconds = {
+        row["rung"]: row["seconds_an_image"] for part in reversed(parts.values()) for row in part.get("rungs", [])
+    }
     rungs = sorted(seconds, key=lambda rung: seconds[rung])
     figure = Figure(figsize=(9, 0.5 * len(rungs) + 1.2), layout="constrained")
     axes = figure.add_subplot(xscale="log", xlabel="seconds an image, one at a time")

@@ -34,7 +34,7 @@ from export.in_process import InProcess
 from export.repository import Export, write_repository
 from export.runtime import Precision, Runtime
 from export.sizes import choose_sizes
-from tests.support.launching import ADMIN_KEY, Server
+from tests.support.launching import ADMIN_KEY, ALL_CORES, Server
 from tests.support.replicas import replicas
 
 DENOISER_BATCHES = (2, 16)
@@ -128,8 +128,7 @@ def _measure_server(
     free = free_mib()
     start = time.perf_counter()
     log = (repository.parent / f"{networks}.log").open("w", encoding="utf-8")
-    # As many threads as in other processes, or PyTorch compiles anew.
-    options = (f"--networks={networks}", f"--ready-timeout={READY_TIMEOUT}", "--threads=0")
+    options = (f"--networks={networks}", f"--ready-timeout={READY_TIMEOUT}", ALL_CORES)
     try:
         with log, replicas(repository, 1, *options, log=log) as (replica,):
             put("ready_seconds", round(time.perf_counter() - start, 1))

@@ -24,6 +24,7 @@ from benchmarks.resilience.fairness import deadlines, fairness, priorities
 from benchmarks.resilience.figures import Figure
 from benchmarks.resilience.floods import floods
 from benchmarks.resilience.overload import MAX_QUEUE, overload
+from tests.support.launching import ALL_CORES
 from tests.support.proxy import running_nginx
 from tests.support.replicas import Replica, replicas
 
@@ -69,15 +70,15 @@ def main(
         log = Path(folder, "servers.log")
         with log.open("a") as servers_log:
             with (
-                replicas(repository, REPLICAS, log=servers_log) as group,
+                replicas(repository, REPLICAS, ALL_CORES, log=servers_log) as group,
                 running_nginx(Path(folder), [replica.server for replica in group], "--plain", quiet=True) as proxy,
             ):
                 report.add("One of three replicas is killed", lambda: kill_one(group, proxy, log))
                 report.add("All three are restarted, one by one", lambda: restart_all(group, proxy, log))
-            with replicas(repository, 1, log=servers_log) as (replica,):
+            with replicas(repository, 1, ALL_CORES, log=servers_log) as (replica,):
                 report.add("Triton is killed", lambda: lose_triton(replica, Replica.kill_triton))
                 report.add("Triton is ended by a request", lambda: lose_triton(replica, abort))
-            with replicas(repository, 1, f"--max-queue={MAX_QUEUE}", log=servers_log) as (replica,):
+            with replicas(repository, 1, ALL_CORES, f"--max-queue={MAX_QUEUE}", log=servers_log) as (replica,):
                 report.add("Four times as many requests as one server can make", lambda: overload(replica.server))
                 report.add("Deadlines that pass", lambda: deadlines(replica.server))
                 report.add("Short requests beside long jobs that have all the room", lambda: fairness(replica.server))

@@ -27,7 +27,7 @@ from benchmarks.soak.control import BALLAST
 from benchmarks.soak.judge import BOUND, WARM_UP, Growth, blocks, growth
 from benchmarks.soak.plot import CONTROL, draw
 from benchmarks.soak.usage import Watched, child_with
-from tests.support.launching import gateway
+from tests.support.launching import ALL_CORES, gateway
 from tests.support.replicas import Replica, replicas
 
 SAMPLES = 1080  # at most; one every 10 s in 3 hours
@@ -137,7 +137,7 @@ def main(
     with (
         contextlib.suppress(KeyboardInterrupt),
         tempfile.TemporaryFile("w+") as log,
-        replicas(repository, 1, "--client-shared-memory", log=log) as (replica,),
+        replicas(repository, 1, ALL_CORES, "--client-shared-memory", log=log) as (replica,),
         gateway("--url", replica.server.grpc_url, "--concurrency", "64", log=log) as (address, _),
         program("control", str(_control_rate(minutes))) as control,
         program("traffic", str(rate), *_doors(replica, address), stdout=subprocess.PIPE) as traffic,

@@ -17,6 +17,8 @@ from typing import IO
 ADMIN_KEY = secrets.token_hex(32)  # of every server that is launched here
 ROOT = Path(__file__).parents[2]
 LAUNCHER = ROOT / "docker/launcher.py"
+ALL_CORES = "--threads=0"
+"""The option of a server that is measured: as many threads a call as users get."""
 COMMAND = [sys.executable, "-c", "from triton_diffusion.cli import app; app()"]
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT / "client"), "PYTHONUNBUFFERED": "1"}
 
