@@ -35,14 +35,13 @@ from rich.table import Table
 from triton_diffusion import Client, ServerMetrics, server_metrics
 from triton_diffusion.cli import errors_in_one_line
 
-from benchmarks.ladder.engines.loop import Loop
+from benchmarks.ladder.engines.loop import PROMPT, Loop
 from benchmarks.recording import machine, write_record
 from export.in_process import InProcess
 from tests.support.launching import ALL_CORES, Server
 from tests.support.replicas import replicas
 
 SHIPPED = Path("shapes/checkpoint")
-PROMPT = "a small red circle on the left of a blue background"
 SERVED = "served"
 SETTLE = 0.3  # seconds between two blocks, in which the threads of the last one fall asleep
 
