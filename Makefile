@@ -46,8 +46,9 @@ soak: $(EXPORTED) ## Watch what a server uses for MINUTES (10) of mixed traffic,
 latency: $(EXPORTED) ## Measure where the milliseconds of one served image go
 	$(RUN) -m benchmarks.latency
 
-loop: $(VENV)/installed ## Measure the milliseconds that the loop adds to a step
+loop: $(EXPORTED) ## Measure the milliseconds that the loop adds to a step, alone and through the server
 	$(RUN) -m benchmarks.loop
+	$(RUN) -m benchmarks.loop_served
 
 bench: $(EXPORTED) ## Load-test the server with perf_analyzer, write build/bench/report.html (minutes)
 	$(RUN) -m benchmarks.load --output build/bench

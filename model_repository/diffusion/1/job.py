@@ -14,7 +14,7 @@ Respond: TypeAlias = Callable[[Event], bool]
 
 
 UNSENT = 8
-"""Events of a job that may wait to be sent; each that comes meanwhile is left out, for newer ones follow."""
+"""Events of a job that may wait to be sent."""
 
 
 class Job:
@@ -27,8 +27,10 @@ class Job:
         request_id: str,
         timeout: float,
         handle: Callable[["Job", Event], None],
+        interval: float = 0.0,
     ) -> None:
-        """`timeout`: seconds that somebody waits. `handle` takes the events that are reported; returns at once."""
+        """`timeout`: seconds that somebody waits. `interval`: seconds between two events that are sent on the way.
+        `handle` takes the events that are reported; returns at once."""
         self.request = request
         self.respond = respond
         self.cancelled = False
@@ -37,6 +39,8 @@ class Job:
         self.deadline = self.began + timeout
         self._request_id = request_id
         self._timeout = timeout
+        self._interval = interval
+        self._next_sent = self.began  # time.monotonic(), at the earliest
         self._handle = handle
         self._in_loop_since: float | None = None  # time.monotonic()
 
@@ -46,6 +50,15 @@ class Job:
 
     def report(self, event: Event) -> None:
         self._handle(self, event)
+
+    def take_to_send(self, event: Event) -> bool:
+        """Put `event` of the way into `unsent`; False where it is left out, for newer ones follow."""
+        now = time.monotonic()
+        if now < self._next_sent or len(self.unsent) >= UNSENT:
+            return False
+        self._next_sent = now + self._interval
+        self.unsent.append(event)
+        return True
 
     def expire(self) -> None:
         self.report(Failed(self.overdue()))

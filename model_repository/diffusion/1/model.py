@@ -31,6 +31,9 @@ MAX_QUEUE = os.environ.get("TRITON_DIFFUSION_MAX_QUEUE", "")
 """The launcher's --max-queue, in place of the parameter of config.pbtxt."""
 NETWORKS = os.environ.get("TRITON_DIFFUSION_NETWORKS", "")
 """The repository whose networks are opened in this process; where it is empty, they are Triton models."""
+MODEL_INTERVAL = 0.05
+"""Seconds between two responses to a model that calls: it only looks whether its client still waits, and to tell it of
+every step would take a fifth of a small denoiser's time from two cores."""
 LONGEST_ID = 128  # characters of a request's id in the log
 
 
@@ -97,7 +100,8 @@ class TritonPythonModel:
         responder.request = parse_request(tensors, self._checkpoint, parameters.caller)
         if token:
             responder.on_last = lambda: self._by_token.pop(token, None)
-        job = self._pipeline.submit(responder.request, responder, request_id, parameters.timeout)
+        interval = MODEL_INTERVAL if responder.for_model else 0.0
+        job = self._pipeline.submit(responder.request, responder, request_id, parameters.timeout, interval)
         if token:
             self._by_token[token] = job
             if responder.ended:  # before its job was known

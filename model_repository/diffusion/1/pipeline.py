@@ -17,7 +17,7 @@ from conditioning import PromptEncoder
 from errors import NotANumber, Overloaded, RequestError, ShuttingDown
 from events import Cancelled, Completed, Event, Failed, Preview, Progress, Queued
 from fair_queue import Turns
-from job import UNSENT, Job, Respond
+from job import Job, Respond
 from networks import Network
 from request import MAX_IMAGES, Request, parse_request
 from scheduler import Metrics, Scheduler
@@ -60,9 +60,12 @@ class Pipeline:
         self._responding = ThreadPoolExecutor(1, thread_name_prefix="responder")
         metrics.add("max_active_samples", max_active_samples)
 
-    def submit(self, request: Request, respond: Respond, request_id: str, timeout: float = math.inf) -> Job:
-        """Start on `request`; returns at once, `respond` hears the rest. `timeout`: seconds that somebody waits."""
-        job = Job(request, respond, request_id, timeout, self._handle)
+    def submit(
+        self, request: Request, respond: Respond, request_id: str, timeout: float = math.inf, interval: float = 0.0
+    ) -> Job:
+        """Start on `request`; returns at once, `respond` hears the rest. `timeout`: seconds that somebody waits.
+        `interval`: seconds between two events that are sent on the way."""
+        job = Job(request, respond, request_id, timeout, self._handle, interval)
         try:
             self._admission.enter(request)
         except Overloaded as reason:
@@ -155,8 +158,7 @@ class Pipeline:
             case Queued() | Progress() | Preview():
                 if event == Progress(0):
                     job.enter_loop()
-                if len(job.unsent) < UNSENT:
-                    job.unsent.append(event)
+                if job.take_to_send(event):
                     self._responding.submit(self._respond, job)
 
     def _decode_next(self) -> None:

@@ -108,7 +108,7 @@ class _Forwarding:
         token = given.setdefault("token", secrets.token_hex(16))
         failure = last = None
         cancelled = False
-        for response in self._diffusion(given):  # one a step, or a second: when cancelling is noticed
+        for response in self._diffusion(given):  # every 50 ms, a step, or a second: when cancelling is noticed
             self._responses.append(response)
             if self._sender.is_cancelled() and not cancelled:
                 cancelled = True

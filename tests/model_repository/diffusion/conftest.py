@@ -260,14 +260,14 @@ def pipeline(checkpoint, denoiser, metrics, encoded, warnings, asked, poison, en
 def submit(pipeline, checkpoint, asked):
     """Start on a request; its answers to come."""
 
-    def start(prompt="red", timeout=math.inf, caller=None, **fields):
+    def start(prompt="red", timeout=math.inf, caller=None, interval=0.0, **fields):
         strings = {"prompt": prompt, **{k: v for k, v in fields.items() if isinstance(v, str)}}
         tensors = {name: np.array([value.encode()], object) for name, value in strings.items()}
         tensors |= {name: np.array([value]) for name, value in fields.items() if not isinstance(value, str)}
         answers = Answers()
         asked.append(answers)
         request = parse_request(tensors, checkpoint, caller)
-        answers.job = pipeline.submit(request, answers, str(len(asked) - 1), timeout)
+        answers.job = pipeline.submit(request, answers, str(len(asked) - 1), timeout, interval)
         return answers
 
     return start

@@ -1,5 +1,6 @@
 """From prompt to images without Triton: encoding, decoding, responses and what is counted."""
 
+import math
 import time
 from dataclasses import replace
 
@@ -13,6 +14,12 @@ def test_a_request_hears_every_step_and_then_gets_its_images(ask, metrics):
     assert answers.steps == [0, 1, 2, 3, 4]
     assert answers.images.shape == (3, 128, 128, 3)
     assert [preview.shape for preview in answers.previews] == [(3, 16, 16, 3)]
+
+
+def test_who_only_wants_to_hear_now_and_then_hears_the_first_and_the_last(ask):
+    answers = ask(num_inference_steps=50, interval=math.inf)
+    assert answers.steps == [0]
+    assert answers.images is not None
 
 
 def test_warming_up_calls_each_network_from_the_thread_that_will_call_it(pipeline, ask, callers, metrics):
