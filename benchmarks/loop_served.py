@@ -35,8 +35,8 @@ FEW, MANY = 100, 1000  # steps of the requests whose difference is taken
 AT_ONCE = (1, 8)
 RUNS = 5
 
-Make = Callable[[int], object]
-"""Make an image in so many steps."""
+Make = Callable[[dict[str, Any]], object]
+"""Make the image of a request."""
 
 
 def with_idle_denoiser(repository: Path, folder: Path) -> Path:
@@ -50,8 +50,9 @@ def milliseconds_a_step(make: Make, at_once: int) -> float:
     """Of `make`, so many times at once."""
 
     def seconds(steps: int) -> float:
+        request = {"prompt": "a red circle", "seed": 1, "sampler": "ddim", "num_inference_steps": steps}
         start = time.perf_counter()
-        concurrently(make, [steps] * at_once, at_once)
+        concurrently(make, [request] * at_once, at_once)
         return time.perf_counter() - start
 
     return 1000 * (seconds(MANY) - seconds(FEW)) / (MANY - FEW)
@@ -59,10 +60,9 @@ def milliseconds_a_step(make: Make, at_once: int) -> float:
 
 def makers(client: Client) -> dict[str, Make]:
     """By the model that is asked."""
-    asked: dict[str, Any] = {"prompt": "a red circle", "seed": 1, "sampler": "ddim"}
     return {
-        "one answer": lambda steps: client.text_to_image(**asked, num_inference_steps=steps),
-        "a stream": lambda steps: list(client.stream(**asked, num_inference_steps=steps)),
+        "one answer": lambda request: client.text_to_image(**request),
+        "a stream": lambda request: list(client.stream(**request)),
     }
 
 
