@@ -1,13 +1,23 @@
 """The loop and the exported graphs in this process, as Triton runs them in its own: for evaluation and comparison."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from pathlib import Path
 
 import numpy as np
 
-from export.loop import Checkpoint, Completed, Event, Failed, Pipeline, PromptEncoder, open_networks, parse_request
+from export.loop import (
+    Checkpoint,
+    Completed,
+    Event,
+    Failed,
+    OpenNetwork,
+    Pipeline,
+    PromptEncoder,
+    open_networks,
+    parse_request,
+)
 
 UNBOUNDED = sys.maxsize
 """The queue's length: here nobody is refused."""
@@ -16,20 +26,24 @@ UNBOUNDED = sys.maxsize
 class InProcess:
     """Generates images with the code of `diffusion`, which opens the networks in its process there too."""
 
-    def __init__(self, repository: Path, max_active_samples: int = 16) -> None:
-        """`repository`: written by `python -m export`, runtime python or torch."""
+    def __init__(
+        self, repository: Path, max_active_samples: int = 16, networks: Mapping[str, OpenNetwork] | None = None
+    ) -> None:
+        """`repository`: written by `python -m export`, runtime python or torch. `networks`: its own, opened here."""
         folder = repository / "diffusion/1"
         self._checkpoint = Checkpoint.from_file(folder / "checkpoint.json")
-        networks = open_networks(repository, self._checkpoint.networks)
+        networks = networks or open_networks(repository, self._checkpoint.networks)
+        arrays = networks["denoiser"].arrays
         tokenizers = {name: folder / file for name, file in self._checkpoint.tokenizers.items()}
         self._pipeline = Pipeline(
             self._checkpoint,
-            PromptEncoder(tokenizers, networks["text_encoder"], lambda warning: None),
+            PromptEncoder(tokenizers, networks["text_encoder"], lambda warning: None, arrays),
             networks,
             max_active_samples,
             UNBOUNDED,
             _Unmeasured(),
             lambda record: None,
+            arrays,
         )
 
     def __enter__(self) -> "InProcess":

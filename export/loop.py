@@ -17,7 +17,7 @@ from checkpoint import Checkpoint  # noqa: E402
 from conditioning import PromptEncoder  # noqa: E402
 from events import Completed, Event, Failed  # noqa: E402
 from fields import Field, Integer, Number  # noqa: E402
-from networks import Network  # noqa: E402
+from networks import Network, OpenNetwork  # noqa: E402
 from networks.in_process import open_networks  # noqa: E402
 from pipeline import Pipeline  # noqa: E402
 from request import FIELDS, parse_request  # noqa: E402
@@ -37,6 +37,7 @@ __all__ = [
     "Integer",
     "Network",
     "Number",
+    "OpenNetwork",
     "Pipeline",
     "PromptEncoder",
     "limits",

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from triton_diffusion.cli import errors_in_one_line
 
+from benchmarks.gpu.device import measure_device
 from benchmarks.gpu.ladder import Amount, Ladder
 from benchmarks.gpu.record import Record
 from benchmarks.gpu.served import measure_served
@@ -33,6 +34,7 @@ class Part(IntEnum):
     HEADLINE = 1  # the first rungs, the last one, and diffusers
     RUNGS = 2  # those between
     SERVED = 3  # the real server, and the same loop without it
+    DEVICE = 4  # the loop on the device and on the host
 
 
 def rungs_of(part: Part) -> list[Rung]:
@@ -64,6 +66,8 @@ def main(
         record = Record(output / "gpu.json", chosen.name.lower(), about(workspace))
         if chosen is Part.SERVED:
             measure_served(workspace, record, amount.requests, report)
+        elif chosen is Part.DEVICE:
+            measure_device(workspace, record, amount.requests, report)
         else:
             Ladder(workspace, record, amount, rungs_of(chosen), report).measure()
     report(f"done: {output / 'gpu.json'}")

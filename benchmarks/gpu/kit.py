@@ -24,6 +24,7 @@ ROOT = Path(__file__).parents[2]
 REQUIREMENTS = ("requirements/export.txt", "requirements/server.txt", "requirements/triton.txt", "requirements/dev.txt")
 PACKAGES = (
     "numpy",
+    "array-api-compat",
     "diffusers",
     "onnx-graphsurgeon",
     "polygraphy",

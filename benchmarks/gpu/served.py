@@ -52,15 +52,14 @@ READY_TIMEOUT = 400  # seconds
 def measure_served(workspace: Workspace, record: Record, requests: int, report: Callable[[str], None]) -> None:
     """Measure the servers with so many requests a run, into `record`. Raises ExportError, BenchError."""
     report("exporting for the torch runtime")
-    repository = _export(workspace)
-    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(repository.parent / "compiled")  # of every process that compiles here
+    repository = export_torch(workspace, DENOISER_BATCHES)
     workloads = [uniform(requests, PROMPTS, {}), mixed(requests, PROMPTS)]
-    analyzer = find_perf_analyzer(_perf_analyzer_folder())
-    image = _measure_server("in-process", AT_ONCE, repository, analyzer, workloads, record, report)
+    analyzer = find_perf_analyzer(perf_analyzer_folder())
+    image = measure_server("in-process", AT_ONCE, repository, analyzer, workloads, record, report)
     report("the loop in one process")
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
         record.put("loop", pool.submit(loop, repository, workloads, image).result())
-    _measure_server("models", COMPARED, repository, analyzer, workloads, record, report)
+    measure_server("models", COMPARED, repository, analyzer, workloads, record, report)
 
 
 def loop(repository: Path, workloads: list[Workload], served: np.ndarray | None) -> dict[str, Any]:
@@ -86,29 +85,30 @@ def loop(repository: Path, workloads: list[Workload], served: np.ndarray | None)
     return figures
 
 
-def _export(workspace: Workspace) -> Path:
-    """The checkpoint's repository for the torch runtime, in FP16 on a GPU."""
+def export_torch(workspace: Workspace, denoiser_batches: tuple[int, ...]) -> Path:
+    """The checkpoint's repository for the torch runtime, in FP16 on a GPU. Processes that compile it share the work."""
     checkpoint, repository = workspace.checkpoint, workspace.folder / "torch"
     if repository.exists():
         shutil.rmtree(repository)
     sizes = choose_sizes(checkpoint, None, None)
     networks = checkpoint.networks(sizes)
-    batches = {name: network.compile_batches for name, network in networks.items()} | {"denoiser": DENOISER_BATCHES}
+    batches = {name: network.compile_batches for name, network in networks.items()} | {"denoiser": denoiser_batches}
     precision = Precision.FP16 if torch.cuda.is_available() else Precision.FP32
     repository.parent.mkdir(parents=True, exist_ok=True)
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(repository.parent / "compiled")
     write_repository(
         Export(checkpoint, sizes, networks, Runtime.TORCH, precision, batches), repository, lambda text: None
     )
     return repository
 
 
-def _perf_analyzer_folder() -> Path:
+def perf_analyzer_folder() -> Path:
     """Where `install.py` puts it; elsewhere the folder that the load test keeps it in."""
     carried = Path(sys.prefix, "perf_analyzer")
     return carried if carried.is_dir() else CACHE
 
 
-def _measure_server(
+def measure_server(
     networks: str,
     at_once: Sequence[int],
     repository: Path,

@@ -18,7 +18,7 @@ from export.runtimes.torch.engine import Engine
 from export.specification import Axis, Network
 
 RUNTIME = Path(__file__).parent / "torch"
-CODE = (RUNTIME / "model.py", RUNTIME / "network.py", RUNTIME / "engine.py")
+CODE = (RUNTIME / "model.py", RUNTIME / "network.py", RUNTIME / "engine.py", RUNTIME / "arrays.py")
 
 Batches: TypeAlias = Mapping[str, tuple[int, ...]]
 """Rows a call that the server compiles each network for before it is ready, all for the default image size."""

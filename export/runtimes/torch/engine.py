@@ -24,7 +24,7 @@ class Engine:
     """A module of `modules.py`, in the precision of its weights, behind the interface of the ONNX graph.
 
     Inputs are anything that speaks DLPack (Triton's tensors, PyTorch's, NumPy's) and may lie on any device. Outputs
-    are plain PyTorch tensors on the engine's device, ready to be read, by name.
+    are plain PyTorch tensors on the engine's device, by name; what follows in its stream may read them, others `wait`.
     """
 
     def __init__(self, module: nn.Module, device: torch.device) -> None:
@@ -66,10 +66,12 @@ class Engine:
     @torch.inference_mode()
     def __call__(self, **inputs: Any) -> dict[str, torch.Tensor]:
         tensors = {name: torch.from_dlpack(tensor) for name, tensor in inputs.items()}
-        outputs = self._call_compiled(tensors) if self._is_compiled_for(tensors) else self._call_eager(tensors)
+        return self._call_compiled(tensors) if self._is_compiled_for(tensors) else self._call_eager(tensors)
+
+    def wait(self) -> None:
+        """Return once the outputs of all calls so far are computed."""
         if self.device.type == "cuda":
-            torch.cuda.current_stream(self.device).synchronize()  # Triton reads the outputs on a stream of its own
-        return outputs
+            torch.cuda.current_stream(self.device).synchronize()
 
     def _call_eager(self, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         placed = {

@@ -25,6 +25,7 @@ class TritonPythonModel:
         try:
             inputs = {name: pb_utils.get_input_tensor_by_name(request, name) for name in self.inputs}
             outputs = self.engine(**inputs)
+            self.engine.wait()  # Triton reads them on a stream of its own
             return pb_utils.InferenceResponse(
                 [pb_utils.Tensor.from_dlpack(name, output) for name, output in outputs.items()]
             )

@@ -27,19 +27,26 @@ try:
 except ImportError as error:
     raise ImportError(f"the torch runtime lacks a package in the server's Python ({error}): {REQUIREMENTS}") from error
 
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 if THREADS:
     torch.set_num_threads(THREADS)
 SETTINGS: dict[str, Any] = json.loads((FOLDER / "network.json").read_text())
 
 
 def open_network() -> Callable[..., dict[str, Any]]:
-    """The network, compiled, as a function of NumPy's arrays by name; each is a batch. Calls do not hold Python's lock.
-
-    One thread at a time may call it.
+    """The network, compiled, as a function of `open_arrays`'s arrays by name; each is a batch. On a GPU a call returns
+    before it is done. One thread at a time may call it.
     """
-    engine = open_engine(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    engine = open_engine(DEVICE)
     compile_engine(engine)
-    return lambda **inputs: {name: output.cpu().numpy() for name, output in engine(**inputs).items()}
+    return engine
+
+
+def open_arrays() -> Any:
+    """The arrays that the network takes and returns, for the loop, in whose process this is called."""
+    from arrays import TorchArrays
+
+    return TorchArrays(DEVICE)
 
 
 def open_engine(device: torch.device) -> Engine:

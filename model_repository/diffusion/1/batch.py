@@ -1,4 +1,8 @@
-"""The active samples that can share a denoiser call, laid out so that one call and one update advance them all."""
+"""The active samples that can share a denoiser call, laid out so that one call and one update advance them all.
+
+Latents, memory and conditioning are where the denoiser is. The host keeps the tables and draws the noise, and sends
+what a step needs of them.
+"""
 
 import math
 from collections.abc import Sequence
@@ -6,6 +10,7 @@ from typing import TypeAlias
 
 import numpy as np
 from networks import Conditioning, Network
+from networks.arrays import HOST, Array, Arrays, Mark
 from request import Request
 from sampling import COLUMNS, NoiseStream, StepTable, advance, denoise, guide, remember
 
@@ -16,24 +21,34 @@ Group: TypeAlias = tuple[str, tuple[int, ...], tuple[tuple[str, tuple[int, ...]]
 class Generation:
     """The sampling state of a request: its samples between two steps."""
 
-    def __init__(self, request: Request, latent_shape: tuple[int, int, int], conditioning: Conditioning) -> None:
+    def __init__(
+        self,
+        request: Request,
+        latent_shape: tuple[int, int, int],
+        conditioning: Conditioning,
+        arrays: Arrays = HOST,
+    ) -> None:
+        """`arrays`: those of `conditioning`, and of the denoiser."""
         self.request = request
         self.conditioning = conditioning
+        self.arrays = arrays
         self.row = 0  # of its table, the next one
         self.noise = [NoiseStream(int(seed)) for seed in request.seeds]
         start = np.stack([stream.normal(latent_shape) for stream in self.noise])
-        self.last_noise = start  # (N, C, h, w), what a step whose noise is correlated with the last one's needs
-        self.latent = start * np.float32(request.table.start_noise)  # (N, C, h, w) float32
-        self.memory = [np.zeros_like(start) for _ in range(request.table.memory)]  # the newest first
+        # (N, C, h, w) on the host, what a step whose noise is correlated with the last one's needs
+        self.last_noise = start
+        self.latent = arrays.put(start * np.float32(request.table.start_noise))  # (N, C, h, w) float32
+        # The newest first.
+        self.memory = [arrays.xp.zeros_like(self.latent) for _ in range(request.table.memory)]
 
     @property
     def num_samples(self) -> int:
-        return len(self.latent)
+        return len(self.last_noise)
 
     @property
     def group(self) -> Group:
-        shapes = tuple((name, array.shape[1:]) for name, array in sorted(self.conditioning.items()))
-        return "denoiser", self.latent.shape[1:], shapes
+        shapes = tuple((name, tuple(array.shape[1:])) for name, array in sorted(self.conditioning.items()))
+        return "denoiser", tuple(self.latent.shape[1:]), shapes
 
     @property
     def step(self) -> int:
@@ -64,90 +79,102 @@ class Batch:
         counts = [generation.num_samples for generation in generations]
         ends = np.cumsum(counts).tolist()
         samples = ends[-1]
-        guided = sum(count for count, generation in zip(counts, generations) if generation.request.guided)
-        shape = generations[0].latent.shape[1:]
+        guided = [generation for generation in generations if generation.request.guided]
 
         self.generations = generations
         self.group = generations[0].group
+        self._arrays = generations[0].arrays
         self._slices = [slice(end - count, end) for count, end in zip(counts, ends)]
-        self._sample = np.empty((samples + guided, *shape), np.float32)
-        self._latent = self._sample[:samples]
-        self._timestep = np.empty(samples + guided, np.float32)
-        self._coefficients = np.empty((samples, len(COLUMNS)), np.float32)
-        self._weights = dict(zip(COLUMNS, self._coefficients.T[..., None, None, None]))
-        self._memory = [np.zeros_like(self._latent) for _ in range(max(g.request.table.memory for g in generations))]
-        self._noise = np.zeros_like(self._latent)
-        self._scratch = np.empty_like(self._latent)
-        self._denoised = self._spare = np.empty_like(self._latent)
+        self._guided = sum(counts[: len(guided)])
+        self._concat = self._arrays.xp.concat
+        self._sample = self._concat([generation.latent for generation in (*generations, *guided)])
+        self._latent = self._sample[:samples, ...]
+        self._denoised = self._latent
+        self._memory = self._remembered()
         self._remembers_denoised = all(_remembers_denoised(generation.request.table) for generation in generations)
-        self._remembered = self._spare if self._remembers_denoised else np.empty_like(self._latent)
+        self._conditioning = self._rows(guided)
+        self._timestep = np.empty(samples + self._guided, np.float32)
+        self._coefficients = np.empty((len(COLUMNS), samples, 1, 1, 1), np.float32)
+        self._noise = np.concatenate([generation.last_noise for generation in generations])
 
-        scales = [generation.request.guidance_scale for generation in generations]
-        rescales = [generation.request.guidance_rescale for generation in generations]
-        self._guidance_scale = np.repeat(np.array(scales, np.float32), counts)[:guided]
-        self._guidance_rescale = np.repeat(np.array(rescales, np.float32), counts)[:guided]
-        self._conditioning = _rows(generations, counts)
-
-        for generation, rows in zip(generations, self._slices):
-            self._latent[rows] = generation.latent
-            self._noise[rows] = generation.last_noise
-            for slot, remembered in zip(self._memory, generation.memory):
-                slot[rows] = remembered
+        scales = np.array([generation.request.guidance_scale for generation in guided], np.float32)
+        scales = np.repeat(scales, counts[: len(guided)])[:, None, None, None]
+        self._guidance_scale = self._arrays.put(scales)
+        rescales = np.array([generation.request.guidance_rescale for generation in guided], np.float32)
+        rescales = np.repeat(rescales, counts[: len(guided)])
+        self._guidance_rescale = {row: strength for row, strength in enumerate(rescales.tolist()) if strength}
 
     @property
     def num_samples(self) -> int:
-        return len(self._latent)
+        return len(self._noise)
+
+    @property
+    def num_rows(self) -> int:
+        """Rows of a call of the denoiser."""
+        return len(self._timestep)
 
     def store(self) -> None:
         """Write the state of the samples back into their generations."""
         for generation, rows in zip(self.generations, self._slices):
-            generation.latent = self._latent[rows].copy()
+            generation.latent = self._copy(self._latent[rows, ...])
             generation.last_noise = self._noise[rows].copy()
-            generation.memory = [slot[rows].copy() for slot in self._memory[: generation.request.table.memory]]
+            own = self._memory[: generation.request.table.memory]
+            generation.memory = [self._copy(slot[rows, ...]) for slot in own]
 
-    def denoised(self, generation: Generation) -> np.ndarray:
+    def denoised(self, generation: Generation) -> Array:
         """The estimate of `generation`'s latent at its last step, float32 (N, C, h, w)."""
-        return self._denoised[self._slices[self.generations.index(generation)]].copy()
+        return self._denoised[self._slices[self.generations.index(generation)], ...]
 
-    def advance(self, denoiser: Network) -> None:
-        """Take every generation one row of its table on, with one call of `denoiser`."""
-        samples, guided = len(self._latent), len(self._guidance_scale)
-        noisy, kept = self._gather()
-        self._sample[samples:] = self._latent[:guided]
-        self._timestep[samples:] = self._timestep[:guided]
-        outputs = denoiser(sample=self._sample, timestep=self._timestep, **self._conditioning)
-        model_output = outputs["model_output"]
-        cond, uncond = model_output[:guided], model_output[samples:]
-        guide(cond, uncond, self._guidance_scale, self._guidance_rescale, out=cond)
+    def advance(self, denoiser: Network) -> tuple[Mark, Mark]:
+        """Take every generation one row of its table on, with one call of `denoiser`; the marks before and after it."""
+        samples, guided = self.num_samples, self._guided
+        kept = self._gather()
+        used = dict(zip(COLUMNS, self._coefficients.any(axis=(1, 2, 3, 4)).tolist()))
+        coefficients = self._arrays.put(self._coefficients)
+        w = {name: coefficients[column, ...] for column, name in enumerate(COLUMNS)}
+        timestep = self._arrays.put(self._timestep)
+        if guided:
+            self._sample[samples:, ...] = self._latent[:guided, ...]
 
-        w, latent, scratch = self._weights, self._latent, self._scratch
-        denoised = self._spare
-        denoise(latent, model_output[:samples], w["x_weight"], w["output_weight"], out=denoised, scratch=scratch)
-        remembered = self._to_remember(denoised) if self._memory else None
-        noise = self._noise if noisy else None
-        advance(latent, denoised, self._memory, noise, w["a"], w["b"], [w["c1"], w["c2"], w["c3"]], w["n"], scratch)
-        self._denoised = denoised
-        if remembered is not None:
+        before = self._arrays.mark()
+        output = denoiser(sample=self._sample, timestep=timestep, **self._conditioning)["model_output"]
+        after = self._arrays.mark()
+        if guided:
+            cond, uncond = output[:guided, ...], output[samples:, ...]
+            mixed = guide(cond, uncond, self._guidance_scale, self._guidance_rescale)
+            output = mixed if guided == samples else self._concat([mixed, output[guided:samples, ...]])
+
+        latent = self._latent
+        denoised = self._denoised = denoise(latent, output, w["x_weight"], w["output_weight"])
+        remembered = None
+        if self._remembers_denoised:
+            remembered = denoised
+        elif self._memory and (used["p"] or used["q"]):
+            remembered = remember(latent, denoised, w["p"], w["q"])
+        terms = [(w[name], value) for name, value in zip(("c1", "c2", "c3"), self._memory) if used[name]]
+        terms.append((w["b"], denoised))
+        if used["n"]:
+            terms.append((w["n"], self._arrays.put(self._noise)))
+        advance(latent, w["a"], terms)
+        if self._memory and remembered is not None:
             self._keep(remembered, kept)
         for generation in self.generations:
             generation.row += 1
+        return before, after
 
-    def _gather(self) -> tuple[bool, list[slice]]:
-        """Collect what this step needs of each generation's table.
-
-        True where some row needs noise, and the rows whose memory this step leaves as it is.
-        """
-        noisy, kept = False, []
+    def _gather(self) -> list[slice]:
+        """Collect what this step needs of each generation's table; the rows whose memory it leaves as it is."""
+        kept = []
         for generation, rows in zip(self.generations, self._slices):
             table, i = generation.request.table, generation.row
             self._timestep[rows] = table.timesteps[i]
-            self._coefficients[rows] = table.coefficients[i]
+            self._coefficients[:, rows, 0, 0, 0] = table.coefficients[i][:, None]
             if table.n[i]:
-                noisy = True
                 self._draw(generation, self._noise[rows], float(table.noise_correlation[i]))
             if table.keeps[i]:
                 kept.append(rows)
-        return noisy, kept
+        self._timestep[self.num_samples :] = self._timestep[: self._guided]
+        return kept
 
     def _draw(self, generation: Generation, noise: np.ndarray, correlation: float) -> None:
         """Replace `noise`, the last that `generation` drew, by what its streams give next."""
@@ -160,46 +187,38 @@ class Batch:
             else:
                 last[:] = fresh
 
-    def _to_remember(self, denoised: np.ndarray) -> np.ndarray | None:
-        """The newest value of the memory: `denoised` itself where all rows remember that, None where none remembers."""
-        if self._remembers_denoised:
-            return denoised
-        p, q = self._weights["p"], self._weights["q"]
-        if not (p.any() or q.any()):
-            return None
-        remember(self._latent, denoised, p, q, out=self._remembered, scratch=self._scratch)
-        return self._remembered
-
-    def _keep(self, remembered: np.ndarray, kept: Sequence[slice]) -> None:
+    def _keep(self, remembered: Array, kept: Sequence[slice]) -> None:
         """Make `remembered` the newest value and forget the oldest, but in the rows that are `kept` as they are."""
         self._memory.insert(0, remembered)
         oldest = self._memory.pop()
         for rows in kept:
             for slot, before in zip(self._memory, [*self._memory[1:], oldest]):
-                slot[rows] = before[rows]
-        if remembered is self._denoised:
-            self._spare = oldest
-        else:
-            self._remembered = oldest
+                slot[rows, ...] = before[rows, ...]
+
+    def _remembered(self) -> list[Array]:
+        """The memory of all rows, as deep as that of the generation which looks back furthest."""
+        depth = max(generation.request.table.memory for generation in self.generations)
+        empty = [self._arrays.xp.zeros_like(generation.latent) for generation in self.generations]
+        memories = [
+            [*generation.memory, *[none] * (depth - len(generation.memory))]
+            for generation, none in zip(self.generations, empty)
+        ]
+        return [self._concat(list(slot)) for slot in zip(*memories)]
+
+    def _rows(self, guided: Sequence[Generation]) -> dict[str, Array]:
+        """The conditioning of every row of a call: the prompts', then the negative prompts'."""
+        return {
+            name: self._concat(
+                [one.conditioning[name][:1, ...] for one in self.generations for _ in range(one.num_samples)]
+                + [one.conditioning[name][1:, ...] for one in guided for _ in range(one.num_samples)]
+            )
+            for name in self.generations[0].conditioning
+        }
+
+    def _copy(self, array: Array) -> Array:
+        return self._arrays.xp.asarray(array, copy=True)
 
 
 def _remembers_denoised(table: StepTable) -> bool:
     """True where the memory of `table` is of nothing but denoised, step after step."""
     return not (table.p.any() or table.keeps.any()) and bool(np.isin(table.q, (0, 1)).all())
-
-
-def _rows(generations: Sequence[Generation], counts: Sequence[int]) -> dict[str, np.ndarray]:
-    """The conditioning of every row of a call: the prompts', then the negative prompts'."""
-    guided = [generation for generation in generations if generation.request.guided]
-    repeats = [*counts, *counts[: len(guided)]]
-    return {
-        name: np.repeat(
-            np.concatenate(
-                [generation.conditioning[name][:1] for generation in generations]
-                + [generation.conditioning[name][1:] for generation in guided]
-            ),
-            repeats,
-            axis=0,
-        )
-        for name in generations[0].conditioning
-    }

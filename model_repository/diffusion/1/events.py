@@ -1,12 +1,13 @@
 """Events of a request, in order: Queued and Progress or Preview any number of times, then one of the last three.
 
-The loop reports latents, float32 (N, C, h, w); the pipeline passes them on as images, uint8 (N, H, W, 3) RGB.
+The loop reports latents, float32 (N, C, h, w), wherever they are; the pipeline passes them on as images, uint8
+(N, H, W, 3) RGB on the host.
 """
 
 from dataclasses import dataclass
 from typing import TypeAlias
 
-import numpy as np
+from networks.arrays import Array
 
 
 @dataclass(frozen=True)
@@ -28,14 +29,14 @@ class Preview:
     """`step` steps are done, and this is the current estimate of the images."""
 
     step: int
-    image: np.ndarray
+    image: Array
 
 
 @dataclass(frozen=True, eq=False)
 class Completed:
     """All steps are done: the images."""
 
-    image: np.ndarray
+    image: Array
 
 
 @dataclass(frozen=True, eq=False)

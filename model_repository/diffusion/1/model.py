@@ -17,7 +17,7 @@ from errors import DeadlineExceeded, InvalidRequest, RequestError, ShuttingDown
 from events import Cancelled, Completed, Event, Failed, Preview, Progress, Queued
 from job import Job
 from metrics import TritonMetrics
-from networks import Network
+from networks import OpenNetwork
 from networks.bls import TritonNetwork
 from networks.counted import CountedNetwork
 from networks.in_process import open_networks
@@ -45,18 +45,21 @@ class TritonPythonModel:
         parameters = json.loads(args["model_config"])["parameters"]
         self._checkpoint = Checkpoint.from_file(folder / "checkpoint.json")
         metrics = TritonMetrics(self._checkpoint.networks)
-        networks = {
-            name: CountedNetwork(name, network, metrics) for name, network in _networks(self._checkpoint).items()
-        }
+        networks = _networks(self._checkpoint)
+        arrays = networks["denoiser"].arrays
+        text_encoder, vae_decoder = (
+            CountedNetwork(name, networks[name], arrays, metrics) for name in ("text_encoder", "vae_decoder")
+        )
         tokenizers = {name: folder / file for name, file in self._checkpoint.tokenizers.items()}
         self._pipeline = Pipeline(
             self._checkpoint,
-            PromptEncoder(tokenizers, networks["text_encoder"], pb_utils.Logger.log_warn),
-            networks,
+            PromptEncoder(tokenizers, text_encoder, pb_utils.Logger.log_warn, arrays),
+            {"denoiser": networks["denoiser"], "vae_decoder": vae_decoder},
             int(parameters["max_active_samples"]["string_value"]),
             int(MAX_QUEUE or parameters["max_queue"]["string_value"]),
             metrics,
             log_request,
+            arrays,
         )
         if NETWORKS:  # Triton warms up its own
             self._pipeline.warm_up()
@@ -197,7 +200,7 @@ class Responder:
         return pb_utils.InferenceResponse(error=pb_utils.TritonError(message, getattr(pb_utils.TritonError, code)))
 
 
-def _networks(checkpoint: Checkpoint) -> dict[str, Network]:
+def _networks(checkpoint: Checkpoint) -> Mapping[str, OpenNetwork]:
     if NETWORKS:
         return open_networks(Path(NETWORKS), checkpoint.networks)
     return {name: TritonNetwork(name, network["outputs"]) for name, network in checkpoint.networks.items()}

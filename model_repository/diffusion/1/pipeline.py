@@ -18,7 +18,8 @@ from errors import NotANumber, Overloaded, RequestError, ShuttingDown
 from events import Cancelled, Completed, Event, Failed, Preview, Progress, Queued
 from fair_queue import Turns
 from job import Job, Respond
-from networks import Network
+from networks import Conditioning, Network
+from networks.arrays import HOST, Array, Arrays
 from request import MAX_IMAGES, Request, parse_request
 from scheduler import Metrics, Scheduler
 
@@ -39,8 +40,9 @@ class Pipeline:
         max_queue: int,
         metrics: Metrics,
         log: Log,
+        arrays: Arrays = HOST,
     ) -> None:
-        """`networks`: `denoiser` and `vae_decoder`. `max_queue`: images that may wait.
+        """`networks`: `denoiser` and `vae_decoder`, which take `arrays`. `max_queue`: images that may wait.
 
         Raises ValueError where a call of the denoiser takes fewer rows than the largest request needs.
         """
@@ -50,10 +52,11 @@ class Pipeline:
         self._vae_decoder = networks["vae_decoder"]
         self._metrics = metrics
         self._log = log
+        self._arrays = arrays
         self._admission = Admission(max_active_samples, max_queue)
-        self._scheduler = Scheduler(networks["denoiser"], max_active_samples, metrics)
+        self._scheduler = Scheduler(networks["denoiser"], max_active_samples, metrics, arrays)
         self._to_encode: Turns[Job] = Turns()
-        self._to_decode: Turns[tuple[Job, np.ndarray]] = Turns()
+        self._to_decode: Turns[tuple[Job, Array]] = Turns()
         self._encoding = ThreadPoolExecutor(1, thread_name_prefix="encoder")
         self._decoding = ThreadPoolExecutor(1, thread_name_prefix="decoder")
         self._ended: deque[tuple[Job, Event]] = deque()  # with the last response to each
@@ -100,19 +103,20 @@ class Pipeline:
                     latent.set_exception(reason)
 
         conditioning = self._encoding.submit(self._encoder.conditioning, request).result()
-        generation = Generation(request, self._latent_shape(request), conditioning)
-        self._scheduler.submit(generation, Job(request, lambda event: True, "", math.inf, keep))
+        job = Job(request, lambda event: True, "", math.inf, keep)
+        self._scheduler.submit(self._generation(request, conditioning), job)
         self._decoding.submit(self._vae_decoder, latent=latent.result()).result()
 
-    def decode(self, latent: np.ndarray) -> np.ndarray:
-        """uint8 (N, H, W, 3) of `latent`, float32 (N, C, h, w). Raises NotANumber."""
-        if not np.isfinite(latent).all():
+    def decode(self, latent: Array) -> np.ndarray:
+        """uint8 (N, H, W, 3) on the host of `latent`, float32 (N, C, h, w). Raises NotANumber."""
+        if not self._is_finite(latent):
             raise NotANumber("denoiser", "use a lower guidance_scale, or ")
-        rows = self._checkpoint.max_batch("vae_decoder")
-        parts = [self._vae_decoder(latent=latent[i : i + rows]) for i in range(0, len(latent), rows)]
-        if not all(np.isfinite(part["magnitude"]).all() for part in parts):
+        most, samples = self._checkpoint.max_batch("vae_decoder"), latent.shape[0]
+        calls = [slice(start, min(start + most, samples)) for start in range(0, samples, most)]
+        parts = [self._vae_decoder(latent=latent[rows, ...]) for rows in calls]
+        if not all(self._is_finite(part["magnitude"]) for part in parts):
             raise NotANumber("vae_decoder")
-        return np.concatenate([part["image"] for part in parts])
+        return np.concatenate([self._arrays.get(part["image"]) for part in parts])
 
     def close(self) -> None:
         """End after the calls in progress; every unfinished request hears ShuttingDown."""
@@ -136,14 +140,18 @@ class Pipeline:
             return
         try:
             conditioning = self._encoder.conditioning(request)
-            if not all(np.isfinite(array).all() for array in conditioning.values()):
+            if not all(self._is_finite(array) for array in conditioning.values()):
                 raise NotANumber("text_encoder")
-            self._scheduler.submit(Generation(request, self._latent_shape(request), conditioning), job)
+            self._scheduler.submit(self._generation(request, conditioning), job)
         except Exception as reason:
             job.report(Failed(reason))
 
-    def _latent_shape(self, request: Request) -> tuple[int, int, int]:
-        return self._checkpoint.latent_format.shape(request.height, request.width)
+    def _generation(self, request: Request, conditioning: Conditioning) -> Generation:
+        shape = self._checkpoint.latent_format.shape(request.height, request.width)
+        return Generation(request, shape, conditioning, self._arrays)
+
+    def _is_finite(self, array: Array) -> bool:
+        return bool(self._arrays.xp.all(self._arrays.xp.isfinite(array)))
 
     def _handle(self, job: Job, event: Event) -> None:
         """Take what the loop reports; its last event is the latent, or the end."""
@@ -166,7 +174,7 @@ class Pipeline:
         if waiting is not None:
             self._decode(*waiting)
 
-    def _decode(self, job: Job, latent: np.ndarray) -> None:
+    def _decode(self, job: Job, latent: Array) -> None:
         try:
             if time.monotonic() >= job.deadline:
                 raise job.overdue()
@@ -187,8 +195,9 @@ class Pipeline:
 
     def _send(self, job: Job, event: Event) -> None:
         if isinstance(event, Preview):
-            if np.isfinite(event.image).all():
-                event = Preview(event.step, self._checkpoint.latent_format.preview(event.image))
+            latent = self._arrays.get(event.image)
+            if np.isfinite(latent).all():
+                event = Preview(event.step, self._checkpoint.latent_format.preview(latent))
             else:
                 event = Progress(event.step)
         if not job.respond(event):

@@ -4,13 +4,15 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from batch import Batch, Generation, Group
 from errors import ShuttingDown
-from events import Cancelled, Completed, Failed, Preview, Progress, Queued
+from events import Cancelled, Completed, Event, Failed, Preview, Progress, Queued
 from fair_queue import Entry, FairQueue, Waiter
 from networks import Network
+from networks.arrays import HOST, Arrays, Mark
 
 NEAR = 8
 """Places at the head of the queue, of which a generation hears every one."""
@@ -26,15 +28,30 @@ class Metrics(Protocol):
         """Put `value` into a histogram."""
 
 
+@dataclass(frozen=True)
+class Underway:
+    """A step that the device has been given."""
+
+    began: Mark
+    call: tuple[Mark, Mark]  # before and after the denoiser
+    done: Mark
+    samples: int
+    rows: int
+    reports: list[tuple[Entry, Event]]  # due when it is done
+
+
 class Scheduler:
     """Advances the active generations together, allocates room among those present, and retires them when done.
 
-    Generations of different groups cannot share a call: each group has its batch, and the batches take turns.
+    Generations of different groups cannot share a call: each group has its batch, and the batches take turns. Where the
+    denoiser is on a device, the host prepares a step while the device has another one to do.
     """
 
-    def __init__(self, denoiser: Network, max_active_samples: int, metrics: Metrics) -> None:
+    def __init__(self, denoiser: Network, max_active_samples: int, metrics: Metrics, arrays: Arrays = HOST) -> None:
         """`max_active_samples` bounds the samples of all batches together; the rest wait."""
         self._denoiser = denoiser
+        self._arrays = arrays
+        self._underway: deque[Underway] = deque()
         self._metrics = metrics
         self._arriving: list[Entry] = []
         self._queue = FairQueue(max_active_samples)
@@ -74,6 +91,7 @@ class Scheduler:
             if self._batches:
                 self._step(*self._batches[0])
                 self._batches.rotate(-1)
+        self._catch_up(0)
         for entry in self._queue.entries + self._arriving:
             entry.waiter.report(Failed(ShuttingDown()))
 
@@ -94,6 +112,8 @@ class Scheduler:
         """Drop cancelled and expired generations."""
         now = time.monotonic()
         gone = [e for e in self._queue.entries if e.waiter.cancelled or e.waiter.deadline <= now]
+        if gone:
+            self._catch_up(0)  # so that nobody hears of a step after the end
         for entry in gone:
             if entry.waiter.cancelled:
                 entry.waiter.report(Cancelled())
@@ -151,33 +171,60 @@ class Scheduler:
 
     def _step(self, batch: Batch, entries: Sequence[Entry]) -> None:
         """Advance `batch` by one denoiser call, and retire who is done."""
-        start = time.monotonic()
+        began = self._arrays.mark()
         try:
-            batch.advance(self._denoiser)
+            call = batch.advance(self._denoiser)
         except Exception as reason:  # whatever the network raised fails the requests in the call, and only those
-            for entry in entries:
-                entry.waiter.report(Failed(reason))
-            self._leave(entries)
+            self._catch_up(0)
+            self._fail(entries, reason)
             return
         self._queue.advance(batch.num_samples)
-        self._metrics.add("denoiser_seconds", time.monotonic() - start)
-        self._metrics.add("denoiser_steps", 1)
-        self._metrics.add("denoiser_samples", batch.num_samples)
-        for entry in entries:
-            generation = entry.generation
-            if not generation.between_steps:
-                continue
-            interval = generation.request.preview_interval
-            if interval and generation.step % interval == 0 and not generation.done:
-                entry.waiter.report(Preview(generation.step, batch.denoised(generation)))
-            else:
-                entry.waiter.report(Progress(generation.step))
-        self._retire(batch, [entry for entry in entries if entry.generation.done])
+        reports = [(entry, _news(batch, entry.generation)) for entry in entries if entry.generation.between_steps]
+        reports += self._retire(batch, [entry for entry in entries if entry.generation.done])
+        done = self._arrays.mark()
+        self._underway.append(Underway(began, call, done, batch.num_samples, batch.num_rows, reports))
+        self._catch_up(self._arrays.ahead if len(self._queue) else 0)
 
-    def _retire(self, batch: Batch, done: Sequence[Entry]) -> None:
-        """Hand on the latents of those who have made their last step."""
+    def _retire(self, batch: Batch, done: Sequence[Entry]) -> list[tuple[Entry, Event]]:
+        """The latents of those who have made their last step."""
         if done:
             batch.store()
-        for entry in done:
-            entry.waiter.report(Completed(entry.generation.latent))
         self._leave(done)
+        return [(entry, Completed(entry.generation.latent)) for entry in done]
+
+    def _catch_up(self, ahead: int) -> None:
+        """Wait until the device has no more than `ahead` steps to do, and report of the others."""
+        while len(self._underway) > ahead:
+            step = self._underway.popleft()
+            try:
+                step.done.wait()
+            except Exception as reason:  # of the device, which does nothing more after it
+                lost = {entry: None for each in (step, *self._underway) for entry, _ in each.reports}
+                self._underway.clear()
+                self._fail(list(lost), reason)
+                return
+            self._count(step)
+            for entry, event in step.reports:
+                entry.waiter.report(event)
+
+    def _fail(self, entries: Sequence[Entry], reason: Exception) -> None:
+        for entry in entries:
+            entry.waiter.report(Failed(reason))
+        self._leave([entry for entry in entries if entry in self._queue.entries])
+
+    def _count(self, step: Underway) -> None:
+        before, after = step.call
+        self._metrics.add("denoiser_seconds", step.done.since(step.began))
+        self._metrics.add("denoiser_steps", 1)
+        self._metrics.add("denoiser_samples", step.samples)
+        self._metrics.add("network_seconds_denoiser", after.since(before))
+        self._metrics.add("network_calls_denoiser", 1)
+        self._metrics.add("network_rows_denoiser", step.rows)
+
+
+def _news(batch: Batch, generation: Generation) -> Event:
+    """What a step is reported as to those who wait for `generation`."""
+    interval = generation.request.preview_interval
+    if interval and generation.step % interval == 0 and not generation.done:
+        return Preview(generation.step, batch.denoised(generation))
+    return Progress(generation.step)

@@ -43,7 +43,7 @@ def test_a_model_is_complete_in_its_precision_and_names_no_folder(
     for model in MODELS:
         version = repository / model / "1"
         (weights,) = (version / "weights").glob("*/*.safetensors")
-        code = ["engine.py", "model.py", "modules.py", "network.json", "network.py"]
+        code = ["arrays.py", "engine.py", "model.py", "modules.py", "network.json", "network.py"]
         assert sorted(path.name for path in version.iterdir()) == [*code, "weights"]
         assert {str(tensor.dtype) for tensor in load_file(weights).values()} == {TORCH_DTYPES[precision]}
         assert str(tiny.folder.parent) not in weights.with_name("config.json").read_text()

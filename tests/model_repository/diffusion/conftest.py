@@ -10,9 +10,12 @@ import pytest
 from checkpoint import Checkpoint
 from conditioning import PromptEncoder
 from events import Cancelled, Completed, Event, Failed, Preview, Progress, Queued
+from networks.arrays import Arrays
 from pipeline import Pipeline
 from request import parse_request
 from tokenizers import Tokenizer, models, pre_tokenizers
+
+from tests.support.arrays import ARRAYS, on_device
 
 
 @pytest.fixture(scope="session")
@@ -219,8 +222,14 @@ def callers() -> dict[str, str]:
     return {}
 
 
+@pytest.fixture(params=ARRAYS.values(), ids=ARRAYS)
+def arrays(request) -> Arrays:
+    """Where the networks of `pipeline` are."""
+    return request.param
+
+
 @pytest.fixture
-def pipeline(checkpoint, denoiser, metrics, encoded, warnings, asked, poison, encoding_gate, callers, tmp_path):
+def pipeline(checkpoint, denoiser, metrics, encoded, warnings, asked, poison, encoding_gate, callers, arrays, tmp_path):
     tokenizer = Tokenizer(models.WordLevel(WORDS, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.enable_truncation(77)
@@ -248,10 +257,11 @@ def pipeline(checkpoint, denoiser, metrics, encoded, warnings, asked, poison, en
         note("denoiser")
         return {"model_output": poison("denoiser", denoiser(**inputs)["model_output"])}
 
-    encoder = PromptEncoder({"input_ids": tmp_path / "tokenizer.json"}, text_encoder, warnings.append)
-    networks = {"denoiser": poisoned_denoiser, "vae_decoder": vae_decoder}
+    tokenizers = {"input_ids": tmp_path / "tokenizer.json"}
+    encoder = PromptEncoder(tokenizers, on_device(text_encoder, arrays), warnings.append, arrays)
+    networks = {"denoiser": on_device(poisoned_denoiser, arrays), "vae_decoder": on_device(vae_decoder, arrays)}
     log = lambda record: asked[int(record["request_id"])].ended(record)  # noqa: E731
-    pipeline = Pipeline(checkpoint, encoder, networks, 16, 4, metrics, log)
+    pipeline = Pipeline(checkpoint, encoder, networks, 16, 4, metrics, log, arrays)
     yield pipeline
     pipeline.close()
 

@@ -1,12 +1,21 @@
-"""A batch against its tables: every row is the formula in float64, whatever its neighbours remember, join or leave."""
+"""A batch against its tables, with the arrays of every library: every row is the formula in float64, whatever its
+neighbours remember, join or leave."""
 
 import numpy as np
 import pytest
 from batch import Batch, Generation
+from networks.arrays import HOST, Arrays
 from request import Request
 from sampling import SAMPLERS, NoiseStream, Schedule, StepTable, read_schedule, step_table
 
+from tests.support.arrays import ARRAYS, on_device
+
 SHAPE = (4, 8, 8)
+
+
+@pytest.fixture(params=ARRAYS.values(), ids=ARRAYS)
+def arrays(request) -> Arrays:
+    return request.param
 
 
 @pytest.fixture(scope="module")
@@ -29,19 +38,20 @@ def denoiser(sample: np.ndarray, timestep: np.ndarray, context: np.ndarray) -> d
     return {"model_output": model_output(sample, timestep[:, None, None, None]).astype(np.float32)}
 
 
-def generation(table: StepTable, seed: int) -> Generation:
+def generation(table: StepTable, seed: int, arrays: Arrays = HOST, guidance_scale: float = 1.0) -> Generation:
     request = Request(
         prompt="",
         negative_prompt="",
         num_images=1,
         height=8,
         width=8,
-        guidance_scale=1.0,
+        guidance_scale=guidance_scale,
         seed=seed,
         preview_interval=0,
         table=table,
     )
-    return Generation(request, SHAPE, {"context": np.zeros((1, 2, 2), np.float32)})
+    context = np.zeros((2 if request.guided else 1, 2, 2), np.float32)
+    return Generation(request, SHAPE, {"context": arrays.put(context)}, arrays)
 
 
 def alone_in_float64(table: StepTable, seed: int) -> np.ndarray:
@@ -62,25 +72,44 @@ def alone_in_float64(table: StepTable, seed: int) -> np.ndarray:
     return x
 
 
-def test_all_samplers_in_one_batch_are_their_tables(schedule):
-    generations = [generation(step_table(schedule, name, 4 + k % 7), k) for k, name in enumerate(SAMPLERS)]
+def complete(generations: list[Generation], arrays: Arrays) -> list[np.ndarray]:
+    """The last latent of each, all begun together."""
     active = generations
     while active:
         batch = Batch(active)
         while not any(one.done for one in batch.generations):
-            batch.advance(denoiser)
+            batch.advance(on_device(denoiser, arrays))
         batch.store()
         active = [one for one in active if not one.done]
-    for name, one in zip(SAMPLERS, generations):
+    return [arrays.get(one.latent)[0] for one in generations]
+
+
+def test_all_samplers_in_one_batch_are_their_tables(schedule, arrays):
+    generations = [generation(step_table(schedule, name, 4 + k % 7), k, arrays) for k, name in enumerate(SAMPLERS)]
+    for name, one, latent in zip(SAMPLERS, generations, complete(generations, arrays)):
         expected = alone_in_float64(one.request.table, one.request.seed)
-        np.testing.assert_allclose(one.latent[0], expected, rtol=1e-5, atol=3e-6 * np.abs(expected).max(), err_msg=name)
+        np.testing.assert_allclose(latent, expected, rtol=1e-5, atol=3e-6 * np.abs(expected).max(), err_msg=name)
 
 
-def test_a_new_batch_leaves_the_state_of_its_generations_alone(schedule):
-    one = generation(step_table(schedule, "dpmpp_2m", 5), seed=3)
-    before = one.latent.copy()
+def test_with_other_arrays_the_latents_are_those_of_numpy_bit_for_bit(schedule, arrays):
+    found, expected = (
+        complete(
+            [
+                generation(step_table(schedule, name, 4 + k % 7), k, library, guidance_scale=1.0 + k % 3)
+                for k, name in enumerate(SAMPLERS)
+            ],
+            library,
+        )
+        for library in (arrays, HOST)
+    )
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_a_new_batch_leaves_the_state_of_its_generations_alone(schedule, arrays):
+    one = generation(step_table(schedule, "dpmpp_2m", 5), 3, arrays)
+    before = arrays.get(one.latent).copy()
     batch = Batch([one])
-    batch.advance(denoiser)
-    np.testing.assert_array_equal(one.latent, before)
+    batch.advance(on_device(denoiser, arrays))
+    np.testing.assert_array_equal(arrays.get(one.latent), before)
     batch.store()
-    assert not np.array_equal(one.latent, before)
+    assert not np.array_equal(arrays.get(one.latent), before)

@@ -6,10 +6,13 @@ import numpy as np
 import triton_python_backend_utils as pb_utils
 
 from networks import NetworkError
+from networks.arrays import HOST
 
 
 class TritonNetwork:
     """A `Network` behind the Triton model of the same name."""
+
+    arrays = HOST
 
     def __init__(self, name: str, outputs: Sequence[str]) -> None:
         """`outputs`: names of the tensors that a call returns."""

@@ -1,25 +1,27 @@
 """Networks whose calls are counted."""
 
-import time
-
-import numpy as np
 from scheduler import Metrics
 
 from networks import Network
+from networks.arrays import Array, Arrays
 
 
 class CountedNetwork:
-    """A `Network` and the metrics of its calls: `network_calls_NAME`, `network_rows_NAME`, `network_seconds_NAME`."""
+    """A `Network` that is waited for, and the metrics of its calls: `network_calls_NAME`, `network_rows_NAME`,
+    `network_seconds_NAME`. The scheduler, which does not wait, counts those of the denoiser."""
 
-    def __init__(self, name: str, network: Network, metrics: Metrics) -> None:
+    def __init__(self, name: str, network: Network, arrays: Arrays, metrics: Metrics) -> None:
         self._name = name
         self._network = network
+        self._arrays = arrays
         self._metrics = metrics
 
-    def __call__(self, **inputs: np.ndarray) -> dict[str, np.ndarray]:
-        start = time.monotonic()
+    def __call__(self, **inputs: Array) -> dict[str, Array]:
+        before = self._arrays.mark()
         outputs = self._network(**inputs)
-        self._metrics.add(f"network_seconds_{self._name}", time.monotonic() - start)
+        after = self._arrays.mark()
+        after.wait()
+        self._metrics.add(f"network_seconds_{self._name}", after.since(before))
         self._metrics.add(f"network_calls_{self._name}", 1)
-        self._metrics.add(f"network_rows_{self._name}", len(next(iter(inputs.values()))))
+        self._metrics.add(f"network_rows_{self._name}", next(iter(inputs.values())).shape[0])
         return outputs

@@ -1,4 +1,4 @@
-"""Sampling in pure NumPy: schedules, step tables, the update of a ragged batch, and PyTorch's noise.
+"""Sampling without a network: schedules, step tables, the update of a ragged batch, and PyTorch's noise.
 
 A request is a `StepTable` plus its latent. Every call of every sampler is `advance` with one row of such a table, so
 requests with different samplers, lengths and positions are advanced together.

@@ -1,91 +1,59 @@
 """One step of a ragged batch: each row has its own sampler, position and coefficients.
 
 Only elementwise operations, and reductions within a row: a row's values do not depend on its neighbours, bit for bit.
-Everything large is done in place, in float32. Arrays are (S, C, h, w) float32, weights (S, 1, 1, 1) float32.
+Arrays are (S, C, h, w) float32, weights (S, 1, 1, 1) float32, of any library with the array API.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeAlias
 
-import numpy as np
+from array_api_compat import array_namespace
+
+Array: TypeAlias = Any
 
 
-def guide(
-    cond: np.ndarray, uncond: np.ndarray, guidance_scale: np.ndarray, guidance_rescale: np.ndarray, out: np.ndarray
-) -> None:
+def guide(cond: Array, uncond: Array, guidance_scale: Array, guidance_rescale: Mapping[int, float]) -> Array:
     """Classifier-free guidance, arXiv 2207.12598 eq. 6 in diffusers' scale (1 = none), rescaled where asked for.
 
-    cond, uncond: model outputs. guidance_scale, guidance_rescale: (S,) float32. out: may be `cond`, not `uncond`.
+    cond, uncond: model outputs. guidance_scale: weights. guidance_rescale: by row, of those rows that ask for it.
     """
-    rescaled = np.flatnonzero(guidance_rescale)
-    deviations = [_deviation(cond[row]) for row in rescaled]
-    np.subtract(cond, uncond, out=out)
-    out *= guidance_scale[:, None, None, None]
-    out += uncond
-    for row, deviation in zip(rescaled, deviations):
-        _rescale(out[row], deviation, guidance_rescale[row])
+    guided = (cond - uncond) * guidance_scale + uncond
+    for row, strength in guidance_rescale.items():
+        guided[row, ...] *= _rescaling(guided[row, ...], cond[row, ...], strength)
+    return guided
 
 
-def _deviation(sample: np.ndarray) -> np.floating:
+def _rescaling(guided: Array, cond: Array, strength: float) -> Array:
+    """The factor that brings the deviation of `guided` (C, h, w) back to that of `cond`, arXiv 2305.08891 eq. 15 and
+    16; 1 for a constant, of which there is nothing to bring back."""
+    xp = array_namespace(guided)
+    found, wanted = _deviation(guided), _deviation(cond)
+    one = xp.ones_like(found)
+    factor = strength * wanted / xp.where(found > 0, found, one) + 1 - strength
+    return xp.astype(xp.where(found > 0, factor, one), xp.float32)
+
+
+def _deviation(sample: Array) -> Array:
     """The standard deviation of one sample, N-1 in the denominator as in PyTorch."""
-    return np.std(sample, dtype=np.float64, ddof=1)
+    xp = array_namespace(sample)
+    return xp.std(xp.astype(sample, xp.float64), correction=1)
 
 
-def _rescale(guided: np.ndarray, deviation: np.floating, strength: np.floating) -> None:
-    """Bring the deviation of `guided` (C, h, w) back to the conditional one's, arXiv 2305.08891 eq. 15 and 16."""
-    found = _deviation(guided)
-    if found > 0:  # of a constant there is nothing to bring back
-        guided *= np.float32(strength * deviation / found + 1 - strength)
+def denoise(latent: Array, model_output: Array, x_weight: Array, output_weight: Array) -> Array:
+    """denoised = x_weight * x + output_weight * model_output."""
+    return latent * x_weight + model_output * output_weight
 
 
-def denoise(
-    latent: np.ndarray,
-    model_output: np.ndarray,
-    x_weight: np.ndarray,
-    output_weight: np.ndarray,
-    out: np.ndarray,
-    scratch: np.ndarray,
-) -> None:
-    """`out` becomes denoised = x_weight * x + output_weight * model_output."""
-    np.multiply(latent, x_weight, out=scratch)
-    np.multiply(model_output, output_weight, out=out)
-    out += scratch
+def remember(latent: Array, denoised: Array, p: Array, q: Array) -> Array:
+    """The value to remember, H = p * x + q * denoised, of the latent before the step."""
+    return latent * p + denoised * q
 
 
-def remember(
-    latent: np.ndarray, denoised: np.ndarray, p: np.ndarray, q: np.ndarray, out: np.ndarray, scratch: np.ndarray
-) -> None:
-    """`out` becomes the value to remember, H = p * x + q * denoised, of the latent before the step."""
-    np.multiply(latent, p, out=scratch)
-    np.multiply(denoised, q, out=out)
-    out += scratch
+def advance(latent: Array, a: Array, terms: Iterable[tuple[Array, Array]]) -> None:
+    """`latent` becomes a * x + the sum of weight * value over `terms`, added in their order.
 
-
-def advance(
-    latent: np.ndarray,
-    denoised: np.ndarray,
-    memory: Sequence[np.ndarray],
-    noise: np.ndarray | None,
-    a: np.ndarray,
-    b: np.ndarray,
-    c: Sequence[np.ndarray],
-    n: np.ndarray,
-    scratch: np.ndarray,
-) -> None:
-    """`latent` becomes a * x + c1 * H1 + c2 * H2 + c3 * H3 + b * denoised + n * noise, added in this order.
-
-    memory: H1, the newest remembered value, first; as many as the rows' tables use, with a weight in `c` each. A row
-    of weight 0 may hold any finite value there and in `noise`, which may be None where no row needs it.
+    A value may be anything finite in rows of weight 0.
     """
-    if noise is None and n.any():
-        rows = np.flatnonzero(n).tolist()
-        raise ValueError(f"noise is None, but rows {rows} need it: pass (S, C, h, w) noise")
     latent *= a
-    for weight, remembered in zip(c, memory):
-        if weight.any():
-            np.multiply(remembered, weight, out=scratch)
-            latent += scratch
-    np.multiply(denoised, b, out=scratch)
-    latent += scratch
-    if noise is not None:
-        np.multiply(noise, n, out=scratch)
-        latent += scratch
+    for weight, value in terms:
+        latent += value * weight

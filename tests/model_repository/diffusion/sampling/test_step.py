@@ -1,13 +1,20 @@
-"""The update of a ragged batch: each function is its formula, and reads no more than the rows need."""
+"""The update of a ragged batch, with the arrays of every library: each function is its formula, row by row."""
 
 import numpy as np
 import pytest
 import torch
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import rescale_noise_cfg
+from networks.arrays import Arrays
 from sampling import advance, denoise, guide, remember
 
+from tests.support.arrays import ARRAYS
+
 SHAPE = (4, 8, 8)
-NONE = np.zeros(3, np.float32)
+
+
+@pytest.fixture(params=ARRAYS.values(), ids=ARRAYS)
+def arrays(request) -> Arrays:
+    return request.param
 
 
 def normal(seed: int, rows: int) -> np.ndarray:
@@ -22,57 +29,45 @@ def close(found: np.ndarray, expected: np.ndarray) -> None:
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("in_place", [False, True])
-def test_guide_is_the_formula_row_by_row(in_place):
-    cond, uncond = normal(0, 3), normal(1, 3)
-    scale = np.array([1.5, 7.5, 20], np.float32)
-    expected = uncond + scale[:, None, None, None].astype(np.float64) * (cond.astype(np.float64) - uncond)
-    out = cond if in_place else np.empty_like(cond)
-    guide(cond, uncond, scale, NONE, out)
-    close(out, expected)
+def test_guide_is_the_formula_row_by_row(arrays):
+    cond, uncond, scale = normal(0, 3), normal(1, 3), weights(1.5, 7.5, 20)
+    expected = uncond + scale.astype(np.float64) * (cond.astype(np.float64) - uncond)
+    close(arrays.get(guide(*map(arrays.put, (cond, uncond, scale)), {})), expected)
 
 
-def test_rescaled_guidance_is_that_of_diffusers_in_the_rows_that_ask_for_it():
+def test_rescaled_guidance_is_that_of_diffusers_in_the_rows_that_ask_for_it(arrays):
     cond, uncond = normal(0, 3), normal(1, 3)
-    scale, rescale = np.full(3, 7.5, np.float32), np.array([0.7, 0, 1], np.float32)
-    out = np.empty_like(cond)
-    guide(cond, uncond, scale, rescale, out)
+    strengths = {0: 0.7, 2: 1.0}
+    found = arrays.get(guide(*map(arrays.put, (cond, uncond, weights(7.5, 7.5, 7.5))), strengths))
     plain = torch.from_numpy(uncond + np.float32(7.5) * (cond - uncond))
-    for row, strength in enumerate(rescale.tolist()):
+    for row in range(3):
         one = slice(row, row + 1)
+        strength = strengths.get(row, 0.0)
         expected = rescale_noise_cfg(plain[one], torch.from_numpy(cond[one]), guidance_rescale=strength)
-        close(out[one], expected.numpy())
+        close(found[one], expected.numpy())
 
 
-def test_rescaled_guidance_leaves_a_constant_as_it_is():
+def test_rescaled_guidance_leaves_a_constant_as_it_is(arrays):
     cond = np.ones((1, *SHAPE), np.float32)
-    guide(cond, cond.copy(), np.array([5], np.float32), np.array([1], np.float32), out=cond)
-    np.testing.assert_array_equal(cond, 1)
+    guided = guide(*map(arrays.put, (cond, cond.copy(), weights(5))), {0: 1.0})
+    np.testing.assert_array_equal(arrays.get(guided), 1)
 
 
-def test_denoise_and_remember_are_their_formulas():
-    latent, model_output, scratch, out = (normal(seed, 2) for seed in range(4))
-    model_output.setflags(write=False)
-    denoise(latent, model_output, weights(2, 0.5), weights(-1, 3), out=out, scratch=scratch)
-    denoised = np.stack([2 * latent[0] - model_output[0], 0.5 * latent[1] + 3 * model_output[1]])
-    close(out, denoised)
-    remember(latent, denoised, weights(1, 0.5), weights(0, -2), out=out, scratch=scratch)
-    close(out, np.stack([latent[0], 0.5 * latent[1] - 2 * denoised[1]]))
+def test_denoise_and_remember_are_their_formulas(arrays):
+    latent, model_output = normal(0, 2), normal(1, 2)
+    denoised = denoise(*map(arrays.put, (latent, model_output, weights(2, 0.5), weights(-1, 3))))
+    expected = np.stack([2 * latent[0] - model_output[0], 0.5 * latent[1] + 3 * model_output[1]])
+    close(arrays.get(denoised), expected)
+    remembered = remember(arrays.put(latent), denoised, *map(arrays.put, (weights(1, 0.5), weights(0, -2))))
+    close(arrays.get(remembered), np.stack([latent[0], 0.5 * latent[1] - 2 * expected[1]]))
 
 
-def test_advance_is_the_formula():
-    latent, denoised, noise, scratch = (normal(seed, 2) for seed in range(4))
-    memory = [normal(seed, 2) for seed in range(4, 7)]
-    a, b, n = weights(0.9, 0.5), weights(0.1, 2), weights(0, 0.3)
-    c = [weights(1, 0), weights(0, -2), weights(0.25, 0.5)]
-    terms = [a * latent, b * denoised, n * noise, *(weight * value for weight, value in zip(c, memory))]
-    advance(latent, denoised, memory, noise, a, b, c, n, scratch)
-    close(latent, sum(terms))
-
-
-def test_noise_may_be_left_out_only_if_no_row_needs_it():
-    latent, denoised, scratch = (normal(seed, 2) for seed in range(3))
-    one = weights(1, 1)
-    advance(latent, denoised, [], None, one, one, [], weights(0, 0), scratch)
-    with pytest.raises(ValueError, match=r"noise is None, but rows \[1\] need it"):
-        advance(latent, denoised, [], None, one, one, [], weights(0, 1), scratch)
+def test_advance_is_the_sum_of_its_terms(arrays):
+    latent, values = normal(0, 2), [normal(seed, 2) for seed in range(1, 6)]
+    a, factors = weights(0.9, 0.5), [weights(*pair) for pair in [(1, 0), (0, -2), (0.25, 0.5), (0.1, 2), (0, 0.3)]]
+    expected = a * latent + sum(factor * value for factor, value in zip(factors, values))
+    on_device = arrays.put(latent)
+    advance(
+        on_device, arrays.put(a), [(arrays.put(factor), arrays.put(value)) for factor, value in zip(factors, values)]
+    )
+    close(arrays.get(on_device), expected)
