@@ -21,7 +21,13 @@ from triton_diffusion.cli import errors_in_one_line
 from benchmarks.gpu.install import ARCHIVE
 
 ROOT = Path(__file__).parents[2]
-REQUIREMENTS = ("requirements/export.txt", "requirements/server.txt", "requirements/triton.txt", "requirements/dev.txt")
+REQUIREMENTS = (
+    "requirements/export.txt",
+    "requirements/server-ngc.txt",
+    "requirements/server.txt",
+    "requirements/triton.txt",
+    "requirements/dev.txt",
+)
 PACKAGES = (
     "numpy",
     "array-api-compat",
