@@ -54,8 +54,9 @@ def measure_device(workspace: Workspace, record: Record, requests: int, report: 
     networks = open_networks(repository, workspace.networks())
     record.put("opening_seconds", round(time.perf_counter() - start, 1))
     report("the loop, on the device and on the host")
-    record.put("denoiser_ms_a_call", _denoiser(repository, networks))
-    record.put("loop", _in_turns(repository, networks))
+    hosted = {name: OnHost(network) for name, network in networks.items()}
+    record.put("denoiser_ms_a_call", _denoiser(repository, networks, hosted))
+    record.put("loop", _in_turns(repository, networks, hosted))
     measure_server(
         "in-process",
         (1,),
@@ -67,9 +68,10 @@ def measure_device(workspace: Workspace, record: Record, requests: int, report: 
     )
 
 
-def _denoiser(repository: Path, networks: Mapping[str, OpenNetwork]) -> dict[str, float]:
+def _denoiser(
+    repository: Path, networks: Mapping[str, OpenNetwork], hosted: Mapping[str, OpenNetwork]
+) -> dict[str, float]:
     """Milliseconds a call of one guided image: on the device, one after another, and begun and ended on the host."""
-    hosted = {name: OnHost(network) for name, network in networks.items()}
     inputs = Loop(repository, hosted).denoiser_inputs()
     arrays = networks["denoiser"].arrays
     on_device = {name: arrays.put(array) for name, array in inputs.items()}
@@ -89,9 +91,10 @@ def _milliseconds_a_call(network: Callable[..., Any], inputs: dict[str, Array], 
     return round(1000 * (time.perf_counter() - start) / CALLS, 3)
 
 
-def _in_turns(repository: Path, networks: Mapping[str, OpenNetwork]) -> dict[str, Any]:
+def _in_turns(
+    repository: Path, networks: Mapping[str, OpenNetwork], hosted: Mapping[str, OpenNetwork]
+) -> dict[str, Any]:
     """Milliseconds of images made by the loop on either side, in turns, and how far their images are apart."""
-    hosted = {name: OnHost(network) for name, network in networks.items()}
     times: dict[str, list[float]] = {"device": [], "host": []}
     with InProcess(repository, networks=networks) as device, InProcess(repository, networks=hosted) as host:
         sides = {"device": device, "host": host}

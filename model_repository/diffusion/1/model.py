@@ -33,7 +33,7 @@ NETWORKS = os.environ.get("TRITON_DIFFUSION_NETWORKS", "")
 """The repository whose networks are opened in this process; where it is empty, they are Triton models."""
 MODEL_INTERVAL = 0.05
 """Seconds between two responses to a model that calls: it only looks whether its client still waits, and to tell it of
-every step would take a fifth of a small denoiser's time from two cores."""
+every step would take a few per cent of a small denoiser's time from two cores."""
 LONGEST_ID = 128  # characters of a request's id in the log
 
 

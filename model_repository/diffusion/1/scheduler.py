@@ -213,13 +213,17 @@ class Scheduler:
         self._leave([entry for entry in entries if entry in self._queue.entries])
 
     def _count(self, step: Underway) -> None:
-        before, after = step.call
         self._metrics.add("denoiser_seconds", step.done.since(step.began))
         self._metrics.add("denoiser_steps", 1)
         self._metrics.add("denoiser_samples", step.samples)
-        self._metrics.add("network_seconds_denoiser", after.since(before))
-        self._metrics.add("network_calls_denoiser", 1)
-        self._metrics.add("network_rows_denoiser", step.rows)
+        count_call(self._metrics, "denoiser", *step.call, step.rows)
+
+
+def count_call(metrics: Metrics, network: str, before: Mark, after: Mark, rows: int) -> None:
+    """Count a call of `network` with so many rows; the device has come to both marks."""
+    metrics.add(f"network_seconds_{network}", after.since(before))
+    metrics.add(f"network_calls_{network}", 1)
+    metrics.add(f"network_rows_{network}", rows)
 
 
 def _news(batch: Batch, generation: Generation) -> Event:

@@ -8,14 +8,9 @@ from networks.arrays import HOST, Arrays
 from request import Request
 from sampling import SAMPLERS, NoiseStream, Schedule, StepTable, read_schedule, step_table
 
-from tests.support.arrays import ARRAYS, on_device
+from tests.support.arrays import on_device
 
 SHAPE = (4, 8, 8)
-
-
-@pytest.fixture(params=ARRAYS.values(), ids=ARRAYS)
-def arrays(request) -> Arrays:
-    return request.param
 
 
 @pytest.fixture(scope="module")

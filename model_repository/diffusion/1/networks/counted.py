@@ -1,6 +1,6 @@
 """Networks whose calls are counted."""
 
-from scheduler import Metrics
+from scheduler import Metrics, count_call
 
 from networks import Network
 from networks.arrays import Array, Arrays
@@ -21,7 +21,5 @@ class CountedNetwork:
         outputs = self._network(**inputs)
         after = self._arrays.mark()
         after.wait()
-        self._metrics.add(f"network_seconds_{self._name}", after.since(before))
-        self._metrics.add(f"network_calls_{self._name}", 1)
-        self._metrics.add(f"network_rows_{self._name}", next(iter(inputs.values())).shape[0])
+        count_call(self._metrics, self._name, before, after, next(iter(inputs.values())).shape[0])
         return outputs

@@ -1,20 +1,11 @@
 """The update of a ragged batch, with the arrays of every library: each function is its formula, row by row."""
 
 import numpy as np
-import pytest
 import torch
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import rescale_noise_cfg
-from networks.arrays import Arrays
 from sampling import advance, denoise, guide, remember
 
-from tests.support.arrays import ARRAYS
-
 SHAPE = (4, 8, 8)
-
-
-@pytest.fixture(params=ARRAYS.values(), ids=ARRAYS)
-def arrays(request) -> Arrays:
-    return request.param
 
 
 def normal(seed: int, rows: int) -> np.ndarray:
